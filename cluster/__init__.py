@@ -1,0 +1,1 @@
+"""The command line and what brings a cluster up around a job."""

@@ -1,0 +1,209 @@
+"""Showing a run: live lines on a terminal, plain lines elsewhere, JSON lines for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from jobs.outcome import RunResult
+from jobs.progress import STAGES, Listener, Snapshot
+from jobs.storage import join
+
+PLAIN_INTERVAL_S = 5.0
+STAGE_TITLES = {"decode": "read + decode", "infer": "infer", "write": "write"}
+
+
+class Display(Listener, Protocol):
+    """A listener that also ends a run: with its result, or with an error."""
+
+    def result(self, result: RunResult) -> None: ...
+
+    def error(self, message: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_display(*, as_json: bool) -> Display:
+    """The display that fits where output goes."""
+    if as_json:
+        return JsonDisplay()
+    console = Console(stderr=True, highlight=False)
+    return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
+
+
+class PlainDisplay:
+    """One line now and then: for logs, pipes and CI."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last_s = time.monotonic()
+
+    def step(self, text: str, **facts: Any) -> None:
+        del facts
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def progress(self, snapshot: Snapshot) -> None:
+        finished = snapshot.before + snapshot.stages["write"].done >= snapshot.total
+        if time.monotonic() - self._last_s < PLAIN_INTERVAL_S and not finished:
+            return
+        self._last_s = time.monotonic()
+        parts = (f"{STAGE_TITLES[stage]} {_stage_text(snapshot, stage)}" for stage in STAGES)
+        self.step("  ".join(parts) + f"  {_actors_text(snapshot)}")
+
+    def result(self, result: RunResult) -> None:
+        _print_result(result)
+
+    def error(self, message: str) -> None:
+        self._console.print(f"error: {message}", markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class LiveDisplay(PlainDisplay):
+    """One live line a stage, on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._live: Live | None = None
+
+    def progress(self, snapshot: Snapshot) -> None:
+        if self._live is None:
+            self._live = Live(console=self._console, refresh_per_second=4)
+            self._live.start()
+        self._live.update(_live_table(snapshot))
+
+    def result(self, result: RunResult) -> None:
+        self.close()
+        super().result(result)
+
+    def error(self, message: str) -> None:
+        self.close()
+        super().error(message)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+class JsonDisplay:
+    """One JSON object a line, on standard output."""
+
+    def step(self, text: str, **facts: Any) -> None:
+        self._print("step", text=text, **facts)
+
+    def progress(self, snapshot: Snapshot) -> None:
+        stages = {
+            stage: {
+                "ok": count.ok,
+                "failed": count.failed,
+                "images_per_s": round(snapshot.images_per_s(stage), 2),
+                "remaining_s": _rounded(snapshot.remaining_s(stage)),
+            }
+            for stage, count in snapshot.stages.items()
+        }
+        self._print(
+            "progress",
+            total=snapshot.total,
+            published_before=snapshot.before,
+            elapsed_s=round(snapshot.elapsed_s, 1),
+            actors_ready=snapshot.actors_ready,
+            actors=snapshot.actors,
+            stages=stages,
+        )
+
+    def result(self, result: RunResult) -> None:
+        manifest = {key: result.manifest[key] for key in ("job_id", "counts", "failures", "skipped")}
+        self._print(
+            "result",
+            uri=result.uri,
+            outcome=result.outcome,
+            wall_s=round(result.wall_s, 2),
+            startup_s=round(result.startup_s, 2),
+            images_per_s=round(result.images_per_s, 2),
+            over_limit=result.over_limit,
+            **manifest,
+        )
+
+    def error(self, message: str) -> None:
+        self._print("error", message=message)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+    def _print(self, event: str, **facts: Any) -> None:
+        sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+        sys.stdout.flush()
+
+
+def _live_table(snapshot: Snapshot) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for stage in STAGES:
+        count = snapshot.stages[stage]
+        done = snapshot.before + count.done
+        width = 24
+        filled = int(width * done / max(1, snapshot.total))
+        bar = f"[green]{'━' * filled}[/][dim]{'━' * (width - filled)}[/]"
+        table.add_row(STAGE_TITLES[stage], bar, *_stage_parts(snapshot, stage))
+    table.add_row("", f"[dim]{_actors_text(snapshot)}[/]")
+    return table
+
+
+def _stage_parts(snapshot: Snapshot, stage: str) -> tuple[str, ...]:
+    count = snapshot.stages[stage]
+    remaining_s = snapshot.remaining_s(stage)
+    return (
+        f"{snapshot.before + count.done:,}/{snapshot.total:,}",
+        f"{snapshot.images_per_s(stage):.1f} images/s",
+        f"{count.ok:,} ok",
+        f"{count.failed:,} failed",
+        "" if remaining_s is None else f"{_duration(remaining_s)} left",
+    )
+
+
+def _stage_text(snapshot: Snapshot, stage: str) -> str:
+    return ", ".join(part for part in _stage_parts(snapshot, stage) if part)
+
+
+def _actors_text(snapshot: Snapshot) -> str:
+    return f"{snapshot.actors_ready} of {snapshot.actors} actors ready, {_duration(snapshot.elapsed_s)}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _print_result(result: RunResult) -> None:
+    """The last words of a run, on standard output."""
+    console = Console(highlight=False)
+    counts = result.manifest["counts"]
+    lines = [
+        f"{counts['inputs']:,} images: {counts['ok']:,} ok, {counts['failed']:,} failed, "
+        f"{counts['detections']:,} detections"
+    ]
+    if result.outcome == "already finished":
+        lines[0] += " (finished before; nothing was done)"
+    else:
+        lines.append(
+            f"{_duration(result.wall_s)} in all, {result.startup_s:.1f} s of it start-up; "
+            f"then {result.images_per_s:.1f} images/s"
+        )
+    if result.manifest["failures"]:
+        ordered = sorted(result.manifest["failures"].items(), key=lambda item: (-item[1], item[0]))
+        lines.append("Failed: " + ", ".join(f"{n:,} {code}" for code, n in ordered))
+    lines += [f"Results: {join(result.uri, 'data')}", f"Next:    veedor report {result.uri}"]
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,79 @@
+"""Tables that commands print on standard output."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from cvcore.catalog import CATALOG, ModelEntry
+
+if TYPE_CHECKING:
+    from jobs.evaluate import Evaluation
+
+
+def print_models(*, as_json: bool) -> None:
+    """The catalogue."""
+    if as_json:
+        Console().print_json(json.dumps({name: _model_facts(entry) for name, entry in CATALOG.items()}))
+        return
+    lines = []
+    for name, entry in CATALOG.items():
+        size = f"{entry.input_height}x{entry.input_width}"
+        lines += [
+            f"{name:<38} {entry.task:<8} {size:>9} {entry.num_parameters / 1e6:>8.2f} M parameters",
+            f"    {entry.summary}",
+            f"    weights: {_weights_text(entry)}",
+        ]
+    lines += [
+        "FILE.cfg",
+        "    Any Darknet detector: give its weights with --weights FILE.weights and its names with --labels",
+        "FILE.safetensors",
+        "    Any checkpoint of veedor train",
+        "",
+        "References and papers: veedor models --json",
+    ]
+    typer.echo("\n".join(lines))
+
+
+def _weights_text(entry: ModelEntry) -> str:
+    if entry.weights is None:
+        return "yours, with --weights"
+    origin = "shipped with veedor" if entry.weights.startswith("package://") else entry.weights
+    return f"{origin}; {entry.weights_licence}; {entry.weights_source}"
+
+
+def _model_facts(entry: ModelEntry) -> dict[str, object]:
+    names = ("task", "summary", "input_height", "input_width", "num_parameters", "num_labels", "label_set")
+    more = ("paper", "weights", "weights_licence", "weights_source")
+    return {name: getattr(entry, name) for name in (*names, *more)}
+
+
+def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
+    """COCO's figures of a run."""
+    console = Console(highlight=False)
+    if as_json:
+        console.print_json(json.dumps(asdict(found)))
+        return
+    metrics = found.metrics
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("class")
+    table.add_column("AP@0.5", justify="right")
+    for label, value in metrics.per_class_ap50.items():
+        table.add_row(label, f"{value:.3f}")
+    console.print(table)
+    console.print(
+        f"mAP@0.5 {metrics.ap50:.3f}   mAP@0.75 {metrics.ap75:.3f}   mAP@[0.5:0.95] {metrics.ap:.3f}   "
+        f"over {found.num_images:,} images (pycocotools)",
+        soft_wrap=True,
+    )
+    if found.num_missing or found.num_failed:
+        console.print(
+            f"{found.num_missing:,} images of the ground truth are not in the run, "
+            f"{found.num_failed:,} failed in it"
+        )

@@ -1,0 +1,1 @@
+"""Models, operators and metrics of Veedor: torch, torchvision, numpy and scipy only."""

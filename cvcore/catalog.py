@@ -1,0 +1,200 @@
+"""The literal catalogue of models: adding one is its module and an entry here.
+
+Importing this module imports no torch: builders are named, and resolved when a model is built.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from cvcore.errors import ModelError, did_you_mean
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One architecture, and the weights that are known for it.
+
+    Attributes:
+        task: what its outputs are.
+        summary: one line for people who choose.
+        builder: `module:function`, called as `function(labels, **config)`; labels None means the default.
+        input_height, input_width: the canvas by default, pixels.
+        num_parameters: by default, buffers not counted.
+        num_labels: by default.
+        label_set: what the default labels are.
+        paper: where the architecture is published.
+        config: keyword arguments of the builder that make it this entry.
+        adapter: `module:function` that renames a foreign state dict to this model's names, or None.
+        weights: reference of the default weights, or None where there are none.
+        weights_licence, weights_source: of the default weights.
+    """
+
+    task: Literal["detect", "classify"]
+    summary: str
+    builder: str
+    input_height: int
+    input_width: int
+    num_parameters: int
+    num_labels: int
+    label_set: str
+    paper: str
+    config: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    adapter: str | None = None
+    weights: str | None = None
+    weights_licence: str = ""
+    weights_source: str = ""
+
+
+def _torchvision(
+    graph: str, weights: str, summary: str, *, canvas: int, num_parameters: int, paper: str
+) -> ModelEntry:
+    return ModelEntry(
+        task="detect",
+        summary=summary,
+        builder="cvcore.detect.torchvision_models:build_torchvision",
+        config=MappingProxyType({"graph": graph}),
+        adapter="cvcore.detect.torchvision_models:rename_published",
+        input_height=canvas,
+        input_width=canvas,
+        num_parameters=num_parameters,
+        num_labels=91,
+        label_set="COCO, by its category ids (0 is the background; unused ids are N/A)",
+        paper=paper,
+        weights=f"torchvision://{weights}",
+        weights_licence="BSD-3-Clause",
+        weights_source="torchvision's model zoo, trained on COCO 2017",
+    )
+
+
+_SSD = "Liu et al. 2016, SSD: Single Shot MultiBox Detector"
+_MOBILE_V3 = "Howard et al. 2019, Searching for MobileNetV3"
+_FASTER = "Ren et al. 2015, Faster R-CNN"
+_MASK = "He et al. 2017, Mask R-CNN"
+_VIT_DET = "Li et al. 2021, Benchmarking Detection Transfer Learning with Vision Transformers"
+
+CATALOG: dict[str, ModelEntry] = {
+    "tiny": ModelEntry(
+        task="detect",
+        summary="Small three-scale detector, quick on CPUs; its weights come with the package",
+        builder="cvcore.detect.tiny:build_tiny",
+        input_height=320,
+        input_width=320,
+        num_parameters=1_242_643,
+        num_labels=6,
+        label_set="parts of the sample scenes",
+        paper="after Redmon and Farhadi 2018, YOLOv3: An Incremental Improvement",
+        weights="package://cvcore/detect/weights/tiny.safetensors",
+        weights_licence="Apache-2.0",
+        weights_source="trained on the project's own sample scenes",
+    ),
+    "ssd300_vgg16": _torchvision(
+        "ssd300_vgg16",
+        "SSD300_VGG16_Weights.COCO_V1",
+        "SSD300 on VGG16; 25.1 box AP on COCO val2017",
+        canvas=300,
+        num_parameters=35_641_826,
+        paper=_SSD,
+    ),
+    "ssdlite320_mobilenet_v3_large": _torchvision(
+        "ssdlite320_mobilenet_v3_large",
+        "SSDLite320_MobileNet_V3_Large_Weights.COCO_V1",
+        "SSDlite on MobileNetV3, for CPUs; 21.3 box AP on COCO val2017",
+        canvas=320,
+        num_parameters=3_440_060,
+        paper=_MOBILE_V3,
+    ),
+    "fasterrcnn_resnet50_fpn": _torchvision(
+        "fasterrcnn_resnet50_fpn",
+        "FasterRCNN_ResNet50_FPN_Weights.COCO_V1",
+        "Faster R-CNN on ResNet-50-FPN; 37.0 box AP on COCO val2017",
+        canvas=1333,
+        num_parameters=41_755_286,
+        paper=_FASTER,
+    ),
+    "fasterrcnn_resnet50_fpn_v2": _torchvision(
+        "fasterrcnn_resnet50_fpn_v2",
+        "FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
+        "Faster R-CNN with the improved recipe and heads; 46.7 box AP on COCO val2017",
+        canvas=1333,
+        num_parameters=43_712_278,
+        paper=_VIT_DET,
+    ),
+    "fasterrcnn_mobilenet_v3_large_320_fpn": _torchvision(
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+        "FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1",
+        "Faster R-CNN on MobileNetV3 at 320 px, for CPUs; 22.8 box AP on COCO val2017",
+        canvas=640,
+        num_parameters=19_386_354,
+        paper=_MOBILE_V3,
+    ),
+    "maskrcnn_resnet50_fpn": _torchvision(
+        "maskrcnn_resnet50_fpn",
+        "MaskRCNN_ResNet50_FPN_Weights.COCO_V1",
+        "Mask R-CNN on ResNet-50-FPN; 37.9 box AP, 34.6 mask AP on COCO val2017",
+        canvas=1333,
+        num_parameters=44_401_393,
+        paper=_MASK,
+    ),
+    "maskrcnn_resnet50_fpn_v2": _torchvision(
+        "maskrcnn_resnet50_fpn_v2",
+        "MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
+        "Mask R-CNN with the improved recipe and heads; 47.4 box AP, 41.8 mask AP on COCO val2017",
+        canvas=1333,
+        num_parameters=46_359_409,
+        paper=_VIT_DET,
+    ),
+    "darknet19": ModelEntry(
+        task="classify",
+        summary="Darknet-19 classifier; weights are Darknet's .weights files",
+        builder="cvcore.models:build_darknet19",
+        input_height=256,
+        input_width=256,
+        num_parameters=20_842_376,
+        num_labels=1000,
+        label_set="ImageNet's 1000 classes, unnamed unless labels are given",
+        paper="Redmon and Farhadi 2016, YOLO9000: Better, Faster, Stronger",
+    ),
+    "darknet53": ModelEntry(
+        task="classify",
+        summary="Darknet-53 classifier; weights are Darknet's .weights files",
+        builder="cvcore.models:build_darknet53",
+        input_height=256,
+        input_width=256,
+        num_parameters=41_609_928,
+        num_labels=1000,
+        label_set="ImageNet's 1000 classes, unnamed unless labels are given",
+        paper="Redmon and Farhadi 2018, YOLOv3: An Incremental Improvement",
+    ),
+}
+
+
+def is_cfg(name: str) -> bool:
+    """Whether a model's name is a Darknet `.cfg` file rather than an entry of the catalogue."""
+    return name.lower().endswith(".cfg")
+
+
+def find_model(name: str) -> ModelEntry:
+    """Return the entry called `name`.
+
+    Raises:
+        ModelError: if there is none; the message lists those that are.
+    """
+    if name not in CATALOG:
+        raise ModelError(
+            f"there is no model {name!r}.{did_you_mean(name, CATALOG)} Models: {', '.join(CATALOG)}. "
+            "A Darknet model is named by its .cfg file, a trained one by its .safetensors file"
+        )
+    return CATALOG[name]
+
+
+def resolve(reference: str) -> Callable[..., Any]:
+    """Import what a `module:function` of an entry names."""
+    module, _, function = reference.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found

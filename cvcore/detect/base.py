@@ -1,0 +1,113 @@
+"""What every detector is: one canvas in, detections in source pixels out.
+
+The job, the trainer and the evaluator all call the same steps, so pre- and post-processing exist once:
+
+    raw = model(model.preprocess(canvases, fits))
+    finite = model.finite(raw)  # a status for each image: NaN never becomes a score
+    detections = model.postprocess(raw, fits, options)
+
+Most models read the whole canvas and ignore `fits` in `preprocess`; the R-CNN family crops the drawn content
+from the canvas, as its papers do. An override takes both arguments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cvcore.image.fit import Fit, clip_boxes
+from cvcore.image.normalize import unit_floats
+from cvcore.types import Detections, DetectOptions, InputSpec
+
+
+class Detector(nn.Module, ABC):
+    """Base of detectors.
+
+    Attributes:
+        input_spec: the canvas this instance reads.
+        labels: class names; `Detections.label_ids` index them.
+        makes_masks: whether `Detections.masks` is filled.
+    """
+
+    input_spec: InputSpec
+    labels: tuple[str, ...]
+    makes_masks: bool = False
+
+    def preprocess(self, canvases: Tensor, fits: Sequence[Fit] | None = None) -> Any:
+        """Turn (B, H, W, 3) uint8 RGB canvases into what `forward` takes, on their device.
+
+        `fits` says where the image lies on each canvas, in batch order; None means that each fills its own.
+        The default gives (B, 3, H, W) floats, 0 to 1, in the dtype of the model's parameters.
+        """
+        del fits
+        dtype = next(self.parameters()).dtype
+        return unit_floats(canvases, dtype)
+
+    @abstractmethod
+    def forward(self, images: Any) -> Any:
+        """Run the network on `preprocess`'s output; returns its raw outputs, whatever they are."""
+
+    def finite(self, raw: Any) -> list[bool]:
+        """Say for each image, in batch order, whether all its raw outputs are finite.
+
+        Understands batch-first tensors in any nesting of tuples, lists, mappings and dataclasses, and a list
+        of one mapping an image. A model whose raw outputs are something else overrides this.
+
+        Raises:
+            TypeError: for raw outputs that hold anything else.
+            ValueError: for tensors that disagree on the batch size, or none at all.
+        """
+        if isinstance(raw, list) and all(isinstance(image, Mapping) for image in raw):
+            return [all(bool(t.isfinite().all()) for t in _tensors(image)) for image in raw]
+        tensors = list(_tensors(raw))
+        sizes = {t.shape[0] if t.dim() else None for t in tensors}
+        if len(sizes) != 1 or None in sizes:
+            raise ValueError(f"raw outputs must be batch-first tensors of one batch, got batch sizes {sizes}")
+        flags = [t.isfinite().flatten(1).all(dim=1) if t.dim() > 1 else t.isfinite() for t in tensors]
+        return [bool(flag) for flag in torch.stack(flags).all(dim=0).tolist()]
+
+    @abstractmethod
+    def decode(self, raw: Any, fits: Sequence[Fit], options: DetectOptions) -> list[Detections]:
+        """Turn raw outputs into one `Detections` an image, in *canvas* pixels, NMS applied.
+
+        Masks, where the model makes them, are (N, H, W) bool at the *source* image's size.
+        """
+
+    def postprocess(self, raw: Any, fits: Sequence[Fit], options: DetectOptions) -> list[Detections]:
+        """Turn raw outputs into one `Detections` an image, in *source* pixels, clipped to the image.
+
+        `fits` has one entry an image, in batch order. Boxes that clipping leaves empty are dropped.
+        """
+        results = []
+        for found, fit in zip(self.decode(raw, fits, options), fits, strict=True):
+            boxes = clip_boxes(fit.to_source(found.boxes), height=fit.source_height, width=fit.source_width)
+            keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+            masks = None if found.masks is None else found.masks[keep]
+            results.append(Detections(boxes[keep], found.scores[keep], found.label_ids[keep], masks))
+        return results
+
+    @torch.inference_mode()
+    def predict(self, canvases: Tensor, fits: Sequence[Fit], options: DetectOptions) -> list[Detections]:
+        """`preprocess`, `forward` and `postprocess` in one call."""
+        return self.postprocess(self(self.preprocess(canvases, fits)), fits, options)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from _tensors(getattr(value, field.name))
+    else:
+        raise TypeError(f"raw outputs hold a {type(value).__name__}; override `finite` for this model")

@@ -1,0 +1,1 @@
+"""Job specs, storage, planning, the Ray Data pipeline and its sink."""

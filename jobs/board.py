@@ -1,0 +1,116 @@
+"""Counting what the stages do, across processes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from jobs.progress import STAGES, Snapshot, StageCount, recent_rates
+
+RATE_WINDOW_S = 10.0
+
+
+class _Board:
+    """Adds up what workers report. Losing it loses a display, never a result."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[int, tuple[int, int]]] = {}
+        self._actors: set[str] = set()
+        self._begun: dict[tuple[str, int], int] = {}
+
+    def add(self, stage: str, unit: int, ok: int, failed: int) -> None:
+        self._counts.setdefault(stage, {})[unit] = (ok, failed)  # a unit that is done again counts once
+
+    def begin(self, stage: str, unit: int) -> None:
+        self._begun[stage, unit] = self._begun.get((stage, unit), 0) + 1
+
+    def end(self, stage: str, unit: int) -> None:
+        self._begun.pop((stage, unit), None)
+
+    def suspects(self, beginnings: int) -> list[tuple[str, int]]:
+        return sorted(key for key, count in self._begun.items() if count >= beginnings)
+
+    def ready(self, actor: str) -> None:
+        self._actors.add(actor)
+
+    def read(self) -> tuple[dict[str, tuple[int, int]], int]:
+        sums = {
+            stage: (sum(ok for ok, _ in units.values()), sum(failed for _, failed in units.values()))
+            for stage, units in self._counts.items()
+        }
+        return sums, len(self._actors)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """A worker's end of the board; calls return at once unless they say otherwise."""
+
+    board: Any
+
+    @classmethod
+    def start(cls) -> Tally:
+        return cls(ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote())
+
+    def add(self, stage: str, unit: int, *, ok: int, failed: int) -> None:
+        self.board.add.remote(stage, unit, ok, failed)
+
+    @contextlib.contextmanager
+    def working_on(self, stage: str, unit: int) -> Iterator[None]:
+        """Note that a unit began and ended, so that one whose process dies is known; waits for the first."""
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self.board.begin.remote(stage, unit))
+        yield
+        self.board.end.remote(stage, unit)
+
+    def suspects(self, beginnings: int) -> list[tuple[Any, int]]:
+        """(stage, unit) of what began at least so often and never ended; forgotten once read."""
+        found: list[tuple[Any, int]] = ray.get(self.board.suspects.remote(beginnings))
+        for stage, unit in found:
+            self.board.end.remote(stage, unit)
+        return found
+
+    def ready(self, actor: str) -> None:
+        self.board.ready.remote(actor)
+
+
+class Watch:
+    """The driver's end: turns the board into snapshots, keeping the last where the board does not answer."""
+
+    def __init__(self, tally: Tally, *, total: int, before: int, actors: int) -> None:
+        self._tally = tally
+        self._started = time.monotonic()
+        self._last = Snapshot(total, before, 0.0, 0, actors, {name: StageCount() for name in STAGES})
+        self._waiting: Any = None
+        self._history: deque[tuple[float, dict[str, StageCount]]] = deque([(0.0, self._last.stages)])
+
+    def snapshot(self) -> Snapshot:
+        """The newest state known; waits at most a tenth of a second for it."""
+        if self._waiting is None:
+            self._waiting = self._tally.board.read.remote()
+        ready, _ = ray.wait([self._waiting], timeout=0.1)
+        elapsed_s = time.monotonic() - self._started
+        counts, actors_ready = self._latest() if ready else (None, self._last.actors_ready)
+        stages = self._last.stages
+        if counts is not None:
+            stages = {name: StageCount(*counts.get(name, (0, 0))) for name in STAGES}
+        last = self._last
+        self._history.append((elapsed_s, stages))
+        while elapsed_s - self._history[0][0] > RATE_WINDOW_S:
+            self._history.popleft()
+        rates = recent_rates(self._history)
+        self._last = Snapshot(last.total, last.before, elapsed_s, actors_ready, last.actors, stages, rates)
+        return self._last
+
+    def _latest(self) -> tuple[dict[str, tuple[int, int]] | None, int]:
+        reference, self._waiting = self._waiting, None
+        try:
+            counts, actors = ray.get(reference)
+        except ray.exceptions.RayError:
+            return None, self._last.actors_ready
+        return counts, min(actors, self._last.actors)  # after a crash a new pool is counted beside the old

@@ -1,0 +1,38 @@
+"""The literal catalogue of jobs: adding one is its module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cvcore.errors import SpecError, did_you_mean
+from jobs.annotate import run_annotate
+from jobs.outcome import RunResult
+from jobs.spec import AnnotateSpec
+
+
+@dataclass(frozen=True)
+class JobEntry:
+    """A job: its spec, and what runs it."""
+
+    spec: type[AnnotateSpec]
+    run: Callable[..., RunResult]
+
+
+JOBS: dict[str, JobEntry] = {
+    "annotate": JobEntry(AnnotateSpec, run_annotate),
+}
+
+
+def find_job(content: dict[str, Any]) -> JobEntry:
+    """The job that a spec's content names; `annotate` where it names none.
+
+    Raises:
+        SpecError: for an unknown job.
+    """
+    name = content.get("job", "annotate")
+    if name not in JOBS:
+        hint = did_you_mean(str(name), JOBS)
+        raise SpecError(f"there is no job {name!r}.{hint} Jobs: {', '.join(sorted(JOBS))}.")
+    return JOBS[name]

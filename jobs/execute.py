@@ -1,0 +1,238 @@
+"""Running a prepared job on a cluster, and recording what the attempt measured."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from threading import Event, Thread
+from typing import Any
+
+import ray
+
+from jobs.board import Tally, Watch
+from jobs.finish import FileMerger, finish_job
+from jobs.outcome import JobFailed, Outcome, RunResult, is_over_limit
+from jobs.pipeline import Pipeline
+from jobs.prepare import Prepared
+from jobs.progress import Listener
+from jobs.quarantine import run_surviving
+from jobs.ray_session import RaySession
+from jobs.resources import ResourcePlan
+from jobs.sink import PartSummary, part_metadata, pending_units
+from jobs.stages.decode import DecodeStage
+from jobs.stages.infer import InferSettings
+from jobs.stages.publish import PublishSettings
+from jobs.storage import StorageError, join
+
+PROGRESS_INTERVAL_S = 0.5
+
+
+def execute(
+    prepared: Prepared,
+    session: RaySession,
+    resources: ResourcePlan,
+    *,
+    listener: Listener,
+    started: float,
+    verbose: bool,
+) -> RunResult:
+    """Run the pending units, finish the job, and leave a record of the attempt.
+
+    Raises:
+        JobFailed: when a stage failed for good.
+        KeyboardInterrupt: after noting the interruption.
+    """
+    plan, folder, store, spec = prepared.plan, prepared.folder, prepared.store, prepared.spec
+    pending = pending_units(plan, folder, store)
+    before = plan.num_inputs - sum(plan.unit_rows(unit)[1] for unit in pending)
+    if before:
+        listener.step(
+            f"{before:,} of {plan.num_inputs:,} images were published before; {len(pending)} units left"
+        )
+    access, tally = spec.storage.access(), Tally.start()
+    plan_ref = ray.put(plan)
+    merger = FileMerger(
+        folder,
+        plan,
+        plan_ref,
+        prepared.record,
+        access,
+        prepared.writer,
+        published=set(range(plan.num_units)) - set(pending),
+        num_cpus=resources.publish_cpus,
+    )
+    clock = _Clock(started)
+    outcome: Outcome = "failed"
+    done: dict[int, PartSummary] = {}
+    try:
+        if pending:
+            pipeline = _pipeline(prepared, pending, resources, plan_ref, tally, verbose=verbose)
+            watch = Watch(tally, total=plan.num_inputs, before=before, actors=resources.actors)
+            with _progress(watch, listener):
+                surviving = run_surviving(pipeline, folder, store, writer=prepared.writer, listener=listener)
+                for summary in surviving:
+                    clock.published(summary.rows)
+                    done[summary.number] = summary
+                    merger.add(summary.number)
+        merged = merger.finish(store)
+        known = merged if plan.units_per_file > 1 else done
+        manifest = finish_job(folder, store, plan, prepared.record, known, writer=prepared.writer)
+        outcome = "finished"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    except (ray.exceptions.RayError, StorageError) as error:
+        raise JobFailed(_failure_text(error, published=before + clock.rows, total=plan.num_inputs)) from error
+    finally:
+        try:
+            _record_run(prepared, session, resources, clock, outcome=outcome, units=len(done))
+        except StorageError as error:
+            listener.step(f"What this run measured could not be kept: {error}")
+    return RunResult(
+        folder.uri,
+        outcome,
+        manifest,
+        wall_s=clock.wall_s,
+        startup_s=clock.startup_s,
+        images_per_s=clock.images_per_s,
+        over_limit=is_over_limit(spec, manifest),
+    )
+
+
+def _pipeline(
+    prepared: Prepared,
+    units: list[int],
+    resources: ResourcePlan,
+    plan_ref: Any,
+    tally: Tally,
+    *,
+    verbose: bool,
+) -> Pipeline:
+    spec, record, access = prepared.spec, prepared.record, prepared.spec.storage.access()
+    return Pipeline(
+        plan=prepared.plan,
+        units=units,
+        resources=resources,
+        decode=DecodeStage(plan_ref, access, prepared.facts.input_spec, spec.limits.decode_limits(), tally),
+        model=ray.put(prepared.model.source),
+        infer=InferSettings(
+            options=spec.annotate.detect_options(),
+            precision=spec.annotate.precision,
+            batch_size=spec.resources.batch_size,
+            threads=resources.threads_per_actor,
+            on_gpu=resources.gpus_per_actor > 0,
+            tuning_uri=prepared.folder.tuning(record.job_id),
+            access=access,
+            writer=prepared.writer,
+            tally=tally,
+        ),
+        publish=PublishSettings(
+            prepared.folder, record.units_per_file, part_metadata(record), access, prepared.writer, tally
+        ),
+        max_bytes_in_flight=spec.resources.max_bytes_in_flight,
+        verbose=verbose,
+    )
+
+
+class _Clock:
+    """Times a run: start-up until the first unit is published, and the steady rate after it."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._first: tuple[float, int] | None = None
+        self._last = started
+        self.rows = 0
+
+    def published(self, rows: int) -> None:
+        self._last = time.monotonic()
+        self.rows += rows
+        if self._first is None:
+            self._first = (self._last, self.rows)
+
+    @property
+    def wall_s(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def startup_s(self) -> float:
+        return (self._first[0] if self._first else time.monotonic()) - self._started
+
+    @property
+    def images_per_s(self) -> float:
+        """Images a second between the first and the last publication; of the whole run if there was one."""
+        if self._first is None:
+            return 0.0
+        if self.rows > self._first[1]:
+            return (self.rows - self._first[1]) / (self._last - self._first[0])
+        return self.rows / (self._last - self._started)
+
+
+@contextmanager
+def _progress(watch: Watch, listener: Listener) -> Iterator[None]:
+    """Tell the listener of the run's state from a thread of its own, and once more at the end."""
+    stop = Event()
+
+    def tell() -> None:
+        while not stop.wait(PROGRESS_INTERVAL_S):
+            listener.progress(watch.snapshot())
+
+    thread = Thread(target=tell, name="veedor-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        listener.progress(watch.snapshot())
+
+
+def _failure_text(error: Exception, *, published: int, total: int) -> str:
+    cause = getattr(error, "cause", None) or error
+    reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
+    return (
+        f"the job stopped: {reason}\n{published:,} of {total:,} images are published and safe. "
+        "Run the same command again to continue; -v shows what the workers said."
+    )
+
+
+def _record_run(
+    prepared: Prepared,
+    session: RaySession,
+    resources: ResourcePlan,
+    clock: _Clock,
+    *,
+    outcome: Outcome,
+    units: int,
+) -> None:
+    """Leave what this attempt measured beside the results; readers of `data/` never see it."""
+    wall_s = clock.wall_s
+    facts = {
+        "writer": prepared.writer,
+        "started": datetime.fromtimestamp(time.time() - wall_s, UTC).isoformat(timespec="seconds"),
+        "outcome": outcome,
+        "wall_s": round(wall_s, 3),
+        "startup_s": round(clock.startup_s, 3),
+        "images_per_s": round(clock.images_per_s, 3),
+        "inputs_done": clock.rows,
+        "units_done": units,
+        "hardware": session.hardware,
+        "batch_size": prepared.spec.resources.batch_size,
+        "precision": prepared.spec.annotate.precision,
+        **_tuning(prepared),
+        **asdict(resources),
+    }
+    uri = join(prepared.folder.runs, f"{prepared.writer}.json")
+    prepared.store.put(uri, json.dumps(facts, indent=1).encode())
+
+
+def _tuning(prepared: Prepared) -> dict[str, Any]:
+    """What the actors measured and pinned, where they did."""
+    uri = prepared.folder.tuning(prepared.record.job_id)
+    if not prepared.store.exists(uri):
+        return {}
+    pinned = json.loads(prepared.store.read(uri))
+    return {key: pinned[key] for key in ("batch_size", "precision")}

@@ -1,0 +1,115 @@
+"""Fetching what a model is made of, once, on the driver, and pinning it by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from cvcore.catalog import find_model, is_cfg
+from cvcore.errors import ModelError, WeightsError
+from cvcore.models import ModelSource, parse_labels
+from jobs.spec import ModelSection
+from jobs.storage import Access, StorageError, base_name, open_store, resolve_location
+
+CACHE = Path("~/.cache/veedor/weights").expanduser()
+CHECKPOINT_SUFFIX = ".safetensors"
+FETCH_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class FetchedModel:
+    """A model's parts in memory, and the digests that pin them."""
+
+    source: ModelSource
+    digests: dict[str, str]
+
+
+def fetch_model(section: ModelSection, access: Access) -> FetchedModel:
+    """Read `.cfg`, weights and labels from where the spec says.
+
+    Raises:
+        ModelError, StorageError: when a part is missing, or is not the version that `sha256` pins.
+    """
+    name, weights_ref, cfg = section.name, section.weights, None
+    if is_cfg(name):
+        cfg = _read(name, access).decode("utf-8", errors="replace")
+        if weights_ref is None:
+            raise ModelError(f"{name} needs its weights: add --weights with the .weights file made for it")
+    elif name.endswith(CHECKPOINT_SUFFIX):
+        weights_ref, name = weights_ref or name, ""
+    elif "/" in name:
+        location = resolve_location(name).rstrip("/") + "/model" + CHECKPOINT_SUFFIX
+        weights_ref, name = weights_ref or location, ""
+    else:
+        weights_ref = weights_ref or find_model(name).weights
+    weights = None if weights_ref is None else _read(weights_ref, access)
+    digest = None if weights is None else hashlib.sha256(weights).hexdigest()
+    if section.sha256 is not None and digest != section.sha256:
+        raise WeightsError(
+            f"{weights_ref} has SHA-256 {digest}, model.sha256 pins {section.sha256}: "
+            "the file changed, or the pin is another file's"
+        )
+    labels = None if section.labels is None else parse_labels(_read(section.labels, access).decode("utf-8"))
+    digests = {"weights": digest or ""}
+    if cfg is not None:
+        digests["cfg"] = hashlib.sha256(cfg.encode()).hexdigest()
+    if labels is not None:
+        digests["labels"] = hashlib.sha256("\n".join(labels).encode()).hexdigest()
+    weights_name = base_name(weights_ref) if weights_ref else ""
+    source = ModelSource(
+        name=name,
+        cfg=cfg,
+        weights=weights,
+        weights_name=weights_name,
+        weights_sha256=section.sha256,
+        labels=labels,
+    )
+    return FetchedModel(source, digests)
+
+
+def _read(reference: str, access: Access) -> bytes:
+    if reference.startswith("package://"):
+        package, _, path = reference.removeprefix("package://").partition("/")
+        return resources.files(package).joinpath(path).read_bytes()
+    if reference.startswith("torchvision://"):
+        return _read_published(reference)
+    location = resolve_location(reference)
+    try:
+        return open_store(location, access).read(location)
+    except StorageError as error:
+        raise ModelError(f"a part of the model cannot be read: {error}") from error
+
+
+def _read_published(reference: str) -> bytes:
+    """torchvision's own weights, kept in the user's cache after the first fetch."""
+    from cvcore.detect.torchvision_models import published_weights  # imports torch
+
+    published = published_weights(reference)
+    cached = CACHE / base_name(published.url)
+    body = cached.read_bytes() if cached.exists() else _download(published.url, reference)
+    if not hashlib.sha256(body).hexdigest().startswith(published.sha256_prefix):
+        cached.unlink(missing_ok=True)
+        raise WeightsError(f"{published.url} is not the file that torchvision published: fetch it again")
+    if not cached.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        draft = cached.with_suffix(".part")
+        draft.write_bytes(body)
+        draft.replace(cached)
+    return body
+
+
+def _download(url: str, reference: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as answer:
+            body: bytes = answer.read()
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise WeightsError(
+            f"{reference} has to be fetched from {url}, which is not reachable from here ({error}). "
+            "Fetch the file where there is a network and name it with --weights, "
+            f"or put it into {CACHE}."
+        ) from error
+    return body

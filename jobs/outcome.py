@@ -1,0 +1,34 @@
+"""What a run came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cvcore.errors import VeedorError
+from jobs.spec import AnnotateSpec
+
+Outcome = Literal["finished", "already finished", "interrupted", "failed"]
+
+
+class JobFailed(VeedorError):
+    """The job stopped before its end; running it again continues (exit code 1)."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to; `manifest` is the content of `_SUCCESS.json`."""
+
+    uri: str
+    outcome: Outcome
+    manifest: dict[str, Any]
+    wall_s: float = 0.0
+    startup_s: float = 0.0
+    images_per_s: float = 0.0
+    over_limit: bool = False
+
+
+def is_over_limit(spec: AnnotateSpec, manifest: dict[str, Any]) -> bool:
+    """Whether more inputs failed than `limits.max_failed_fraction` allows."""
+    counts = manifest["counts"]
+    return bool(counts["failed"] > spec.limits.max_failed_fraction * counts["inputs"])

@@ -1,0 +1,120 @@
+"""The one data flow on Ray Data: read · decode -> infer -> publish, a unit at a time."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionResources
+from ray.util.annotations import RayDeprecationWarning
+
+from jobs.plan import Plan
+from jobs.resources import ResourcePlan
+from jobs.sink import PartSummary
+from jobs.stages.decode import DecodeStage, UnitSource
+from jobs.stages.infer import InferSettings, InferStage
+from jobs.stages.publish import PublishSettings, publish_unit, read_summaries
+from jobs.stages.whole import WholeUnitStage
+
+MAX_TASK_RETRIES = 2
+MAX_ACTOR_RESTARTS = 2
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Everything that a run's dataset is built from."""
+
+    plan: Plan
+    units: list[int]
+    resources: ResourcePlan
+    decode: DecodeStage
+    model: ray.ObjectRef
+    infer: InferSettings
+    publish: PublishSettings
+    max_bytes_in_flight: int
+    verbose: bool = False
+
+
+def run_pipeline(pipeline: Pipeline) -> Iterator[PartSummary]:
+    """Run the pending units, yielding each as it is published.
+
+    Raises:
+        ray.exceptions.RayError: when a stage fails for good; what was published stays published.
+    """
+    for batch in build_dataset(pipeline).iter_batches(batch_size=None, batch_format="pyarrow"):
+        yield from read_summaries(batch)
+
+
+def build_dataset(pipeline: Pipeline) -> Dataset:
+    """The lazily executed dataset of a run: a block and a row of summary for each unit."""
+    context = DataContext.get_current()
+    context.target_max_block_size = None  # one unit, one block
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_options.resource_limits = ExecutionResources.for_limits(
+        object_store_memory=pipeline.max_bytes_in_flight
+    )
+    if not pipeline.verbose:
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)
+    with warnings.catch_warnings():
+        # Retries are endless unless bounded, and a read's retries have no other parameter.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return _one_stage(pipeline) if pipeline.resources.fused else _three_stages(pipeline)
+
+
+def _three_stages(pipeline: Pipeline) -> Dataset:
+    """Decoding tasks feed the actors, which hold GPUs; writing tasks take from them."""
+    asked = pipeline.resources
+    source = UnitSource(
+        pipeline.decode, pipeline.units, rows_per_unit=pipeline.plan.unit_rows(pipeline.units[0])[1]
+    )
+    decoded = ray.data.read_datasource(
+        source,
+        override_num_blocks=len(pipeline.units),
+        num_cpus=asked.decode_cpus,
+        ray_remote_args={"max_retries": MAX_TASK_RETRIES},
+    )
+    inferred = decoded.map_batches(
+        InferStage,
+        fn_constructor_args=(pipeline.model, pipeline.infer),
+        **_actor_options(pipeline),
+    )
+    return inferred.map_batches(
+        publish_unit,
+        fn_kwargs={"settings": pipeline.publish},
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        num_cpus=asked.publish_cpus,
+        max_retries=MAX_TASK_RETRIES,
+    )
+
+
+def _one_stage(pipeline: Pipeline) -> Dataset:
+    """Each actor does whole units."""
+    numbers = ray.data.from_arrow([pa.table({"unit": [unit]}) for unit in pipeline.units])
+    return numbers.map_batches(
+        WholeUnitStage,
+        fn_constructor_args=(pipeline.model, pipeline.infer, pipeline.decode, pipeline.publish),
+        **_actor_options(pipeline),
+    )
+
+
+def _actor_options(pipeline: Pipeline) -> dict[str, Any]:
+    asked = pipeline.resources
+    return {
+        "batch_size": None,
+        "batch_format": "pyarrow",
+        "zero_copy_batch": True,
+        "compute": ActorPoolStrategy(size=min(asked.actors, len(pipeline.units))),
+        "num_cpus": asked.cpus_per_actor,
+        "num_gpus": asked.gpus_per_actor or None,
+        "max_restarts": MAX_ACTOR_RESTARTS,
+        "max_task_retries": MAX_TASK_RETRIES,
+    }

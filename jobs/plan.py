@@ -1,0 +1,142 @@
+"""The plan: which versions of which inputs, cut into units. Pure decisions on listed objects."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.schemas import PLAN_SCHEMA
+from jobs.spec import SourceSection
+from jobs.storage import ObjectInfo
+
+IMAGE_EXTENSIONS = frozenset(
+    "jpg jpeg jpe jfif mpo png webp gif bmp dib tif tiff".split(),
+)
+MAX_IMAGES_PER_UNIT = 256
+MIN_IMAGES_PER_UNIT = 8
+MAX_UNIT_BYTES = 128 * 2**20
+WANTED_UNITS = 64
+MAX_FILES = 10_000
+CHUNK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Inputs in byte order of location, and what was passed over, counted by extension."""
+
+    inputs: pa.Table
+    digest: str
+    skipped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job's pinned inputs and how they are cut.
+
+    Attributes:
+        job_id: SHA-256, hexadecimal, of spec, inputs, model and code.
+        inputs: `jobs.schemas.PLAN_SCHEMA`, a row for each input.
+        images_per_unit: inputs in every unit but the last.
+        units_per_file: units whose rows share one Parquet file.
+    """
+
+    job_id: str
+    inputs: pa.Table
+    images_per_unit: int
+    units_per_file: int
+
+    @property
+    def num_inputs(self) -> int:
+        return int(self.inputs.num_rows)
+
+    @property
+    def num_units(self) -> int:
+        return -(-self.num_inputs // self.images_per_unit)
+
+    @property
+    def num_files(self) -> int:
+        return -(-self.num_units // self.units_per_file)
+
+    def unit_rows(self, unit: int) -> tuple[int, int]:
+        """First row of a unit, and how many it has."""
+        start = unit * self.images_per_unit
+        return start, min(self.images_per_unit, self.num_inputs - start)
+
+    def units_of_file(self, file: int) -> range:
+        """Units whose rows a file holds, in order."""
+        start = file * self.units_per_file
+        return range(start, min(start + self.units_per_file, self.num_units))
+
+
+def select_inputs(listed: Iterable[ObjectInfo], source: SourceSection) -> Selection:
+    """Choose inputs by name, in byte order of location, keeping memory to Arrow columns."""
+    skipped: Counter[str] = Counter()
+    digest = hashlib.sha256()
+    chunks = []
+    taken = (info for info in listed if _is_taken(info.uri, source, skipped))
+    while rows := list(islice(taken, CHUNK_ROWS)):
+        for info in rows:
+            digest.update(f"{info.uri}\0{info.etag}\0{info.size}\n".encode(errors="surrogatepass"))
+        columns = [[r.uri for r in rows], [r.etag for r in rows], [r.size for r in rows]]
+        chunks.append(pa.record_batch(columns, schema=PLAN_SCHEMA))
+    return Selection(pa.Table.from_batches(chunks, PLAN_SCHEMA), digest.hexdigest(), dict(skipped))
+
+
+def _is_taken(uri: str, source: SourceSection, skipped: Counter[str]) -> bool:
+    inner = uri.removeprefix(source.uri.rstrip("/") + "/")
+    stem, dot, extension = inner.rpartition("/")[2].rpartition(".")
+    kind = f".{extension.lower()}" if dot and stem else "(no extension)"
+    if any(fnmatch.fnmatchcase(inner, glob) for glob in source.exclude):
+        skipped["excluded"] += 1
+        return False
+    if source.include:
+        taken = any(fnmatch.fnmatchcase(inner, glob) for glob in source.include)
+    else:
+        taken = kind == "(no extension)" or kind[1:] in IMAGE_EXTENSIONS or inner == uri
+    if not taken:
+        skipped[kind] += 1
+    return taken
+
+
+def choose_images_per_unit(num_inputs: int, canvas_bytes: int) -> int:
+    """Cut for about `WANTED_UNITS` units, within bounds on inputs and on decoded bytes of one unit.
+
+    Depends on the inputs and the model alone, never on the machine.
+    """
+    by_bytes = max(1, MAX_UNIT_BYTES // canvas_bytes)
+    wanted = max(MIN_IMAGES_PER_UNIT, -(-num_inputs // WANTED_UNITS))
+    return min(wanted, MAX_IMAGES_PER_UNIT, by_bytes)
+
+
+def choose_units_per_file(num_units: int) -> int:
+    """1 for small jobs; for large ones as many as keep the job within `MAX_FILES` files."""
+    return max(1, -(-num_units // MAX_FILES))
+
+
+def make_job_id(
+    *, identity: str, inputs_digest: str, model_digests: dict[str, str], code_version: str
+) -> str:
+    """SHA-256, hexadecimal, over everything that decides a job's rows."""
+    parts = [identity, inputs_digest, json.dumps(model_digests, sort_keys=True), code_version]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def encode_plan(inputs: pa.Table) -> bytes:
+    """The plan's inputs as Parquet."""
+    buffer = io.BytesIO()
+    pq.write_table(inputs, buffer, compression="zstd", row_group_size=CHUNK_ROWS)
+    return buffer.getvalue()
+
+
+def decode_plan(body: bytes) -> pa.Table:
+    """The inverse of `encode_plan`."""
+    return pq.read_table(pa.BufferReader(body)).cast(PLAN_SCHEMA)

@@ -1,0 +1,229 @@
+"""Before any work: check model, source and sink, make or load the plan; then claim the folder."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+from cvcore.errors import ModelError, SpecError
+from cvcore.types import InputSpec
+from jobs.model_files import FetchedModel, fetch_model
+from jobs.plan import (
+    Plan,
+    Selection,
+    choose_images_per_unit,
+    choose_units_per_file,
+    make_job_id,
+    select_inputs,
+)
+from jobs.progress import Listener
+from jobs.run_folder import (
+    JobRecord,
+    RunFolder,
+    check_same_job,
+    claim,
+    load_plan,
+    new_writer,
+    probe_create_only,
+    read_job,
+)
+from jobs.spec import AnnotateSpec
+from jobs.storage import BucketMissing, Store, base_name, open_store
+
+PREFLIGHT_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the driver must know of a model, found by building it once: its parts fit."""
+
+    input_spec: InputSpec
+    labels: tuple[str, ...]
+    num_parameters: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that is ready to run; `claimed` says whether its folder and stored plan are its own yet."""
+
+    spec: AnnotateSpec
+    folder: RunFolder
+    store: Store
+    writer: str
+    record: JobRecord
+    plan: Plan
+    model: FetchedModel
+    facts: ModelFacts
+    claimed: bool
+
+
+def find_finished(spec: AnnotateSpec) -> dict[str, Any] | None:
+    """The manifest of this job if its folder says that it is done; needs neither torch nor Ray."""
+    access = spec.storage.access(attempts=PREFLIGHT_ATTEMPTS)
+    folder, store = RunFolder(spec.sink.uri), open_store(spec.sink.uri, access)
+    record = read_job(folder, store)
+    if record is None or not store.exists(folder.success):
+        return None
+    _check_same(record, spec, model_identity(spec, fetch_model(spec.model, access)))
+    manifest: dict[str, Any] = json.loads(store.read(folder.success))
+    return manifest
+
+
+def prepare(spec: AnnotateSpec, *, listener: Listener) -> Prepared:
+    """Check model, source and sink, and make or load the plan. Nothing is written."""
+    access = spec.storage.access(attempts=PREFLIGHT_ATTEMPTS)
+    folder, store = RunFolder(spec.sink.uri), open_store(spec.sink.uri, access)
+    writer = new_writer()
+    fetched = fetch_model(spec.model, access)
+    identity = model_identity(spec, fetched)
+    with ThreadPoolExecutor(1) as pool:
+        # Building imports torch: the listing goes on meanwhile.
+        building = pool.submit(inspect_model, fetched)
+        standing = read_job(folder, store)
+        if standing is None:
+            listener.step(f"Listing {spec.source.uri}")
+        selection = None if standing else _list_inputs(spec)
+        facts = building.result()
+    if standing is not None:
+        plan = load_checked_plan(spec, folder, store, standing, identity)
+        listener.step(_continuing_text(plan))
+        return Prepared(spec, folder, store, writer, standing, plan, fetched, facts, claimed=True)
+    assert selection is not None
+    record, plan = _plan_job(spec, selection, identity | {"labels": list(facts.labels)}, facts)
+    listener.step(_planned_text(plan, selection), inputs=plan.num_inputs, units=plan.num_units)
+    return Prepared(spec, folder, store, writer, record, plan, fetched, facts, claimed=False)
+
+
+def claim_job(prepared: Prepared, *, listener: Listener) -> Prepared:
+    """Store the plan and claim the folder; returns the job that then owns it, whoever claimed it first.
+
+    Storage is retried patiently from here on.
+
+    Raises:
+        SpecError: if the store does not honour create-only, or another job was faster.
+    """
+    # Checking gave up early on a store that does not answer; from here on there is work to lose.
+    store = open_store(prepared.folder.uri, prepared.spec.storage.access())
+    prepared = replace(prepared, store=store)
+    if prepared.claimed:
+        return prepared
+    folder, writer = prepared.folder, prepared.writer
+    if not prepared.spec.sink.single_writer and not probe_create_only(folder, store, writer=writer):
+        raise SpecError(
+            f"the store of {folder.uri} overwrites objects that it was asked only to create, so two drivers "
+            "could mix their results (versioned buckets of some servers do this). Use another bucket, or set "
+            "sink.single_writer: true and never run this job twice at once."
+        )
+    standing = claim(folder, store, prepared.record, prepared.plan.inputs, writer=writer)
+    if standing.job_id == prepared.record.job_id:
+        return replace(prepared, claimed=True)
+    model = model_identity(prepared.spec, prepared.model)
+    plan = load_checked_plan(prepared.spec, folder, store, standing, model)
+    listener.step(_continuing_text(plan))
+    return replace(prepared, record=standing, plan=plan, claimed=True)
+
+
+def load_checked_plan(
+    spec: AnnotateSpec, folder: RunFolder, store: Store, record: JobRecord, model: dict[str, Any]
+) -> Plan:
+    """The stored plan of the job that owns the folder; `SpecError` if that is another job."""
+    _check_same(record, spec, model)
+    return load_plan(folder, store, record)
+
+
+def _continuing_text(plan: Plan) -> str:
+    return f"Continuing job {plan.job_id[:12]} with its stored plan of {plan.num_inputs:,} inputs"
+
+
+def _check_same(record: JobRecord, spec: AnnotateSpec, model: dict[str, Any]) -> None:
+    check_same_job(
+        record,
+        identity=spec.identity(),
+        spec=spec.model_dump(mode="json"),
+        model=model,
+        code_version=code_version(),
+    )
+
+
+def inspect_model(fetched: FetchedModel) -> ModelFacts:
+    """Build the model on the CPU and look at it.
+
+    Raises:
+        ModelError: if its parts do not fit, or it is no detector.
+    """
+    import torch
+
+    from cvcore.detect.base import Detector
+    from cvcore.models import build_model
+
+    torch.set_num_threads(1)
+    model = build_model(fetched.source)
+    if not isinstance(model, Detector):
+        raise ModelError(
+            f"{fetched.source.name} is not a detector: annotate needs one (veedor models lists them)"
+        )
+    return ModelFacts(model.input_spec, tuple(model.labels), sum(p.numel() for p in model.parameters()))
+
+
+def model_identity(spec: AnnotateSpec, fetched: FetchedModel) -> dict[str, Any]:
+    """What a run records of its model."""
+    return {"name": base_name(spec.model.name), "digests": fetched.digests}
+
+
+def code_version() -> str:
+    return version("veedor")
+
+
+def _list_inputs(spec: AnnotateSpec) -> Selection:
+    source = open_store(spec.source.uri, spec.storage.access(attempts=PREFLIGHT_ATTEMPTS))
+    try:
+        selection = select_inputs(source.walk(spec.source.uri), spec.source)
+    except BucketMissing as error:
+        raise SpecError(f"source.uri: {error}") from error
+    if selection.inputs.num_rows == 0:
+        passed = ", ".join(f"{n} {kind}" for kind, n in sorted(selection.skipped.items()))
+        raise SpecError(
+            f"source.uri: there is nothing to annotate below {spec.source.uri}"
+            + (f" (passed over: {passed}; source.include chooses by name)" if passed else "")
+        )
+    return selection
+
+
+def _plan_job(
+    spec: AnnotateSpec, selection: Selection, model: dict[str, Any], facts: ModelFacts
+) -> tuple[JobRecord, Plan]:
+    num_inputs = selection.inputs.num_rows
+    per_unit = spec.sink.images_per_unit or choose_images_per_unit(num_inputs, facts.input_spec.num_bytes)
+    per_file = spec.sink.units_per_file or choose_units_per_file(-(-num_inputs // per_unit))
+    job_id = make_job_id(
+        identity=spec.identity(),
+        inputs_digest=selection.digest,
+        model_digests=model["digests"],
+        code_version=code_version(),
+    )
+    plan = Plan(job_id, selection.inputs, per_unit, per_file)
+    record = JobRecord(
+        job_id=job_id,
+        identity=spec.identity(),
+        model=model,
+        code_version=code_version(),
+        source=spec.source.uri,
+        num_inputs=num_inputs,
+        num_units=plan.num_units,
+        images_per_unit=per_unit,
+        units_per_file=per_file,
+        skipped=selection.skipped,
+        spec=spec.model_dump(mode="json"),
+    )
+    return record, plan
+
+
+def _planned_text(plan: Plan, selection: Selection) -> str:
+    text = f"Planned {plan.num_inputs:,} images in {plan.num_units:,} unit{'s' * (plan.num_units > 1)}"
+    if selection.skipped:
+        passed = ", ".join(f"{n:,} {kind}" for kind, n in sorted(selection.skipped.items()))
+        text += f"; passed over {passed}"
+    return text

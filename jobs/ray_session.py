@@ -1,0 +1,85 @@
+"""Joining a Ray cluster, or starting an embedded one that ends with the driver."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray._private import worker as ray_worker
+
+from jobs.resources import ClusterShape, NodeShape
+
+
+@dataclass(frozen=True)
+class RaySession:
+    """A cluster as the driver sees it."""
+
+    shape: ClusterShape
+    hardware: str
+
+
+def embedded(address: str | None) -> bool:
+    """Whether a session would start a cluster of its own."""
+    return not ray.is_initialized() and _where(address) == "local"
+
+
+def _where(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or "local"
+
+
+@contextlib.contextmanager
+def ray_session(*, address: str | None = None, verbose: bool = False) -> Iterator[RaySession]:
+    """Use the cluster at `address` (or `RAY_ADDRESS`), one already joined, or an embedded one."""
+    joined = ray.is_initialized()
+    where = _where(address)
+    if not joined:
+        options = {"include_dashboard": False} if where == "local" else {}
+        # Ray prints what went wrong in workers on standard output, whatever log_to_driver says.
+        ray_worker._worker_logs_enabled = verbose
+        with contextlib.nullcontext() if verbose else _quiet_core():
+            ray.init(
+                address=where,
+                log_to_driver=verbose,
+                logging_level=logging.INFO if verbose else logging.ERROR,
+                **options,
+            )
+    try:
+        yield RaySession(_shape(), _hardware())
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _quiet_core() -> Iterator[None]:
+    """Keep Ray's C++ core from printing: its level is set here, and it announces that on the raw stderr."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def _shape() -> ClusterShape:
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = (NodeShape(found.get("CPU", 0.0), found.get("GPU", 0.0)) for found in alive)
+    return ClusterShape(tuple(node for node in nodes if node.num_cpus > 0))
+
+
+def _hardware() -> str:
+    shape = _shape()
+    gpus = f"{shape.num_gpus:g} GPUs" if shape.num_gpus else "no GPU"
+    nodes = f"{len(shape.nodes)} nodes, " if len(shape.nodes) > 1 else ""
+    return f"{nodes}{shape.num_cpus:g} CPUs ({platform.machine()}), {gpus}"

@@ -1,0 +1,139 @@
+"""From a run's folder to its report: one pass over the rows, one look at the chosen ones, one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from cvcore.image.limits import DecodeLimits
+from jobs.report.cards import ReadPicture, fetch_rows, make_cards
+from jobs.report.gallery import DEFAULT_SIZES, Candidate, ShelfName, make_shelves, offer_all
+from jobs.report.page import PageContent, render_page
+from jobs.report.rows import RowBatch, iter_batches
+from jobs.report.run import Run, read_run
+from jobs.report.statistics import Statistics, measure
+from jobs.storage import Access, StorageError, Store, is_s3, join, open_store, resolve_location
+
+REPORT_NAME = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one pass over a run's rows gives: its statistics, and the rows chosen for each shelf."""
+
+    statistics: Statistics
+    chosen: dict[ShelfName, list[Candidate]]
+
+
+def survey_run(run: Run, store: Store, *, sizes: dict[ShelfName, int] | None = None) -> Survey:
+    """Read every part once, one at a time. Memory does not grow with the run."""
+    statistics = Statistics()
+    shelves = make_shelves(DEFAULT_SIZES if sizes is None else sizes)
+    for part in run.parts:
+        first_row = 0
+        for batch in _read_part(part, store):
+            statistics = statistics.merge(measure(batch))
+            offer_all(shelves, batch, part=part, first_row=first_row)
+            first_row += len(batch)
+    return Survey(statistics, {shelf.name: shelf.choose() for shelf in shelves})
+
+
+def _read_part(part: str, store: Store) -> Iterator[RowBatch]:
+    try:
+        yield from iter_batches(store.read(part))
+    except pa.ArrowInvalid as error:
+        raise StorageError(
+            f"{part} is not readable Parquet ({error}): delete it and run the job again"
+        ) from error
+
+
+def build_report(
+    run_uri: str,
+    *,
+    store: Store,
+    read_image: Callable[[str], bytes] | None = None,
+    pictures: bool = True,
+    sizes: dict[ShelfName, int] | None = None,
+    access: Access | None = None,
+) -> str:
+    """Make the report of a run, finished or not: one HTML page that refers to nothing outside itself.
+
+    The page depends on the run's folder and pictures alone: the same run gives the same bytes.
+
+    Args:
+        run_uri: the run's folder.
+        store: where it is.
+        read_image: bytes of an input by location, called by several threads. By default inputs are read from
+            the store of the job's source, and one that is no longer the pinned version is not shown.
+        pictures: whether pictures of the inputs are shown at all.
+        sizes: how many images each tab of the gallery holds at most; tabs that are absent are left out.
+        access: how to reach the inputs; what it leaves open is as in the job's spec.
+
+    Raises:
+        SpecError: if `run_uri` is not a run's folder.
+        StorageError: if the run or one of its files cannot be read. (An input that cannot be read is a card
+            that says so.)
+    """
+    run = read_run(run_uri, store)
+    survey = survey_run(run, store, sizes=sizes)
+    chosen = [candidate for shelf in survey.chosen.values() for candidate in shelf]
+    cards = make_cards(
+        fetch_rows(store, chosen),
+        read=_picture_reader(run, read_image, access or Access()) if pictures else None,
+        limits=_limits(run),
+    )
+    return render_page(PageContent(run, survey.statistics, survey.chosen, cards))
+
+
+def write_report(
+    run_uri: str,
+    *,
+    out_uri: str | None = None,
+    store: Store | None = None,
+    read_image: Callable[[str], bytes] | None = None,
+    pictures: bool = True,
+    access: Access | None = None,
+) -> str:
+    """Make the report of a run and put it at `out_uri`, by default `<run>/report.html`; returns where it is.
+
+    A report that is there already is replaced. `access` says how to reach object storage where `store` is not
+    given. Raises what `build_report` raises.
+    """
+    run_uri = resolve_location(run_uri).rstrip("/")
+    target = join(run_uri, REPORT_NAME) if out_uri is None else resolve_location(out_uri)
+    access = access or Access()
+    source = store or open_store(run_uri, access)
+    page = build_report(run_uri, store=source, read_image=read_image, pictures=pictures, access=access)
+    same_kind = is_s3(target) == is_s3(run_uri)
+    sink = source if same_kind else open_store(target, access)
+    sink.put(target, page.encode())
+    return target
+
+
+def _picture_reader(run: Run, read_image: Callable[[str], bytes] | None, access: Access) -> ReadPicture:
+    if read_image is not None:
+        return lambda uri, _etag: read_image(uri)
+    storage = run.record.spec.get("storage") or {}
+    joined = replace(
+        access,
+        profile=access.profile or storage.get("profile"),
+        endpoint_url=access.endpoint_url or storage.get("endpoint_url"),
+        region=access.region or storage.get("region"),
+    )
+    store = open_store(run.record.source, joined)
+    return lambda uri, etag: store.read(uri, etag=etag or None)
+
+
+def _limits(run: Run) -> DecodeLimits:
+    """What the job itself decoded; its check of file names is not repeated."""
+    section: dict[str, Any] = run.record.spec.get("limits") or {}
+    usual = DecodeLimits()
+    return DecodeLimits(
+        max_pixels=section.get("max_pixels", usual.max_pixels),
+        max_bytes=section.get("max_bytes", usual.max_bytes),
+        formats=tuple(section.get("formats", usual.formats)),
+        extension_mismatch="allow",
+    )

@@ -1,0 +1,177 @@
+"""Cards of the gallery: chosen rows with their pictures, as the page's script reads them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from cvcore.errors import VeedorError
+from cvcore.image.limits import DecodeLimits
+from jobs.report.colors import label_color
+from jobs.report.gallery import Candidate
+from jobs.report.pictures import data_uri, decode_small, draw_mask, encode_jpeg
+from jobs.report.rows import read_rows
+from jobs.storage import Store, base_name
+
+ReadPicture = Callable[[str, str], bytes]
+
+MAX_BOXES = 100
+MAX_MASKS = 30
+PICTURE_BYTES = 4 * 2**20
+MASK_BYTES = 2**20
+TEXT_CHARS = 2000
+READERS = 4
+# Inputs that failed in these stages have no picture to show; reading them again would fail again.
+UNREADABLE = ("read", "decode")
+
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRules:
+    """How pictures are made.
+
+    Attributes:
+        read: bytes of a location and its pinned version; None makes a report without pictures.
+        limits: what is decoded; those of the job.
+        max_bytes, max_mask_bytes: of one picture's JPEG, and of all masks of one picture, about.
+    """
+
+    read: ReadPicture | None
+    limits: DecodeLimits
+    max_bytes: int
+    max_mask_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One image of the gallery.
+
+    Attributes:
+        row: the result row, as Parquet holds it.
+        picture: a JPEG data URI, or None.
+        missing: why there is no picture; empty where there is one.
+        masks: a mask's box and data URI for each drawn detection, or None; as long as `detections`.
+        detections: best first, at most `MAX_BOXES`.
+        num_hidden: detections beyond those.
+    """
+
+    row: Mapping[str, Any]
+    picture: str | None
+    missing: str
+    detections: Sequence[Mapping[str, Any]]
+    masks: Sequence[Any]
+    num_hidden: int
+
+    def as_json(self, label_index: Mapping[str, int]) -> dict[str, Any]:
+        """The card as the page's script reads it; short keys, because there are many."""
+        row = self.row
+        return {
+            "uri": row["uri"],
+            "name": display_name(row["uri"]),
+            "frame": row.get("frame_index"),
+            "time": _finite(row.get("timestamp_s")),
+            "w": row.get("width") or 0,
+            "h": row.get("height") or 0,
+            "status": row["status"],
+            "code": row.get("error_code") or "",
+            "error": without_location(row.get("error") or "", row["uri"])[:TEXT_CHARS],
+            "picture": self.picture,
+            "missing": self.missing[:TEXT_CHARS],
+            "more": self.num_hidden,
+            "dets": [
+                [label_index[d["label"] or ""], round(d["score"], 4), [round(v, 1) for v in d["box"]], mask]
+                for d, mask in zip(self.detections, self.masks, strict=True)
+            ],
+        }
+
+
+def display_name(uri: str) -> str:
+    """The last name of a location."""
+    return base_name(uri) or uri
+
+
+def without_location(message: str, uri: str) -> str:
+    """A message without the location it begins with, for places that show the location anyway."""
+    return message.removeprefix(f"{uri}: ")
+
+
+def fetch_rows(store: Store, chosen: Iterable[Candidate]) -> dict[Place, dict[str, Any]]:
+    """Read the chosen rows, opening each part once and one part at a time."""
+    wanted: dict[str, set[int]] = defaultdict(set)
+    for candidate in chosen:
+        wanted[candidate.part].add(candidate.row)
+    found: dict[Place, dict[str, Any]] = {}
+    for part in sorted(wanted):
+        for number, row in read_rows(store.read(part), wanted[part]).items():
+            found[part, number] = row
+    return found
+
+
+def make_cards(
+    rows: Mapping[Place, dict[str, Any]], *, read: ReadPicture | None, limits: DecodeLimits
+) -> dict[Place, Card]:
+    """Turn rows into cards. Pictures are read by several threads.
+
+    A picture that cannot be had costs its place on the page, never the page.
+    """
+    share = max(1, len(rows))
+    rules = PictureRules(read, limits, PICTURE_BYTES // share, MASK_BYTES // share)
+    with ThreadPoolExecutor(READERS) as pool:
+        cards = pool.map(lambda row: _make_card(row, rules), rows.values())
+        return dict(zip(rows, cards, strict=True))
+
+
+def _make_card(row: dict[str, Any], rules: PictureRules) -> Card:
+    found = sorted((d for d in row.get("detections") or () if _drawable(d)), key=lambda d: -d["score"])
+    kept = found[:MAX_BOXES]
+    picture, missing = _picture(row, rules)
+    masks = _masks(row, kept, max_bytes=rules.max_mask_bytes) if picture else [None] * len(kept)
+    return Card(row, picture, missing, kept, masks, len(found) - len(kept))
+
+
+def _drawable(detection: Mapping[str, Any]) -> bool:
+    box, score = detection.get("box"), detection.get("score")
+    return box is not None and score is not None and all(math.isfinite(v) for v in [*box, score])
+
+
+def _picture(row: Mapping[str, Any], rules: PictureRules) -> tuple[str | None, str]:
+    """A data URI, or None and the reason."""
+    if row["status"] in UNREADABLE:
+        return None, "This input could not be read."
+    if row.get("frame_index") is not None:
+        return None, "A frame of a video: its pixels are not kept."
+    if not row.get("width") or not row.get("height"):
+        return None, "An image of unknown size."
+    if rules.read is None:
+        return None, "This report was made without pictures."
+    try:
+        body = rules.read(row["uri"], row.get("etag") or "")
+        small = decode_small(body, width=row["width"], height=row["height"], limits=rules.limits)
+    except (VeedorError, OSError) as error:
+        return None, f"The picture cannot be shown: {error}"
+    return data_uri(encode_jpeg(small, max_bytes=rules.max_bytes), "jpeg"), ""
+
+
+def _masks(row: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], *, max_bytes: int) -> list[Any]:
+    """Masks of the best detections, until the allowance is spent."""
+    drawn: list[Any] = []
+    spent = 0
+    for detection in detections:
+        rle = detection.get("mask")
+        if not rle or len(drawn) >= MAX_MASKS or spent > max_bytes:
+            drawn.append(None)
+            continue
+        color = label_color(detection.get("label_id") or 0)
+        mask = draw_mask(rle, width=row["width"], height=row["height"], color=color)
+        spent += len(mask.uri) if mask else 0
+        drawn.append([*mask.box, mask.uri] if mask else None)
+    return drawn
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

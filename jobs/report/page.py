@@ -1,0 +1,146 @@
+"""The page: sections, script and pictures in one HTML file that refers to nothing outside itself.
+
+Charts are a dozen lines of SVG each. A chart library would weigh some 200 kB in every report and bring its
+own rendering quirks, for bars.
+
+Text of the run (labels, file names, messages) reaches the page in two ways only: escaped by the template, or
+inside a JSON block whose script writes it with `textContent`. The content policy allows this one script.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from jobs.report import text, views
+from jobs.report.cards import Card, Place
+from jobs.report.gallery import Candidate, ShelfName
+from jobs.report.run import Run
+from jobs.report.statistics import Statistics
+
+SCRIPTS = ("overlay.js", "lightbox.js", "gallery.js", "main.js")
+STYLES = ("page.css", "gallery.css")
+TEMPLATE = "page.html.j2"
+
+TABS: dict[ShelfName, tuple[str, str]] = {
+    "sample": ("Sample", "A random choice among the images of each label."),
+    "highest": ("Highest", "Images with the highest score, labels taking turns."),
+    "lowest": ("Lowest", "Images whose best detection scored lowest: something was seen, but barely."),
+    "uncertain": (
+        "Most uncertain",
+        "Images whose scores are nearest to a coin toss: the greatest mean binary entropy.",
+    ),
+    "empty": ("Empty", "A random choice among images that were looked at and found empty."),
+    "failed": ("Failures", "A random choice among the inputs that failed for each reason."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageContent:
+    """All that a page shows."""
+
+    run: Run
+    statistics: Statistics
+    chosen: Mapping[ShelfName, Sequence[Candidate]]
+    cards: Mapping[Place, Card]
+
+
+def render_page(content: PageContent) -> str:
+    """The page as HTML."""
+    run, statistics = content.run, content.statistics
+    script = _asset_text(SCRIPTS)
+    rows = views.label_rows(statistics)
+    environment = Environment(
+        loader=FunctionLoader(_read_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["integer"] = text.integer
+    return environment.get_template(TEMPLATE).render(
+        run=run,
+        model=views.model_title(run),
+        policy=_policy(script),
+        style=Markup(_asset_text(STYLES)),
+        script=Markup(script),
+        data=inert_json(_page_data(content, rows)),
+        facts=views.facts(run),
+        warnings=views.warnings(run, statistics),
+        counters=views.counters(run, statistics),
+        labels=rows,
+        not_found=views.labels_not_found(run, statistics),
+        charts=views.charts(statistics),
+        failures=views.failure_rows(statistics),
+        tabs=TABS,
+        shelves={name: len(candidates) for name, candidates in content.chosen.items()},
+        attempts=[views.attempt_row(attempt) for attempt in run.attempts],
+        spec=json.dumps(run.record.spec, indent=2, ensure_ascii=False),
+        statistics=statistics,
+    )
+
+
+def inert_json(value: Any) -> Markup:
+    """JSON that no HTML parser can take for markup, whatever its strings hold."""
+    body = json.dumps(value, separators=(",", ":"), allow_nan=False)  # ASCII: U+2028 is escaped with the rest
+    for char in "<>&":
+        body = body.replace(char, f"\\u{ord(char):04x}")
+    return Markup(body)
+
+
+def _page_data(content: PageContent, rows: Sequence[views.LabelRow]) -> dict[str, Any]:
+    """What the script reads. A card stands once, however many tabs show it."""
+    label_index = {row.name: i for i, row in enumerate(rows)}
+    places = list(content.cards)
+    number = {place: i for i, place in enumerate(places)}
+    return {
+        "labels": [
+            {"name": r.name, "color": r.color, "ink": r.ink, "count": r.count, "hist": r.histogram}
+            for r in rows
+        ],
+        "cards": [content.cards[place].as_json(label_index) for place in places],
+        "tabs": [
+            {
+                "key": name,
+                "title": TABS[name][0],
+                "about": TABS[name][1],
+                "cards": [[number[c.part, c.row], _note(name, c)] for c in candidates],
+            }
+            for name, candidates in content.chosen.items()
+        ],
+    }
+
+
+def _note(shelf: ShelfName, candidate: Candidate) -> str:
+    """What put a card on its shelf."""
+    if shelf == "uncertain":
+        return f"{candidate.value:.2f} bit"
+    return f"{candidate.value:.2f}" if shelf in ("highest", "lowest") else ""
+
+
+def _policy(script: str) -> str:
+    """A content policy that lets nothing out and runs this one script.
+
+    Browsers that know hashes ignore 'unsafe-inline' beside one, so markup that slipped in could not run.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'unsafe-inline' 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _asset_text(names: Sequence[str]) -> str:
+    return "\n".join(_read_asset(name) for name in names)
+
+
+def _read_asset(name: str) -> str:
+    return files("jobs.report").joinpath(name).read_text(encoding="utf-8")

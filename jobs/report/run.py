@@ -1,0 +1,160 @@
+"""What a run's folder says about itself: the job, its attempts, and where its rows are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cvcore.errors import SpecError
+from jobs.run_folder import JobRecord, RunFolder, part_name, published_numbers, read_job
+from jobs.storage import Store, join
+
+LAST = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at the job, as it recorded itself; None stands for what it did not record."""
+
+    writer: str
+    outcome: str
+    started: datetime | None
+    wall_s: float | None
+    startup_s: float | None
+    images_per_s: float | None
+    inputs_done: int
+    units_done: int
+    hardware: str
+    actors: str
+    batch_size: str
+    precision: str
+
+    @property
+    def ended(self) -> datetime | None:
+        if self.started is None or self.wall_s is None:
+            return self.started
+        return self.started + timedelta(seconds=self.wall_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run, finished or not.
+
+    Attributes:
+        record: the job that owns the folder.
+        manifest: the content of `_SUCCESS.json`, None while the run is unfinished.
+        attempts: in order of their start.
+        parts: locations of all published rows, each row once.
+    """
+
+    record: JobRecord
+    manifest: dict[str, Any] | None
+    attempts: tuple[Attempt, ...]
+    parts: tuple[str, ...]
+
+    @property
+    def span(self) -> tuple[datetime, datetime] | None:
+        """From the first start to the last end, UTC."""
+        starts = [a.started for a in self.attempts if a.started is not None]
+        ends = [a.ended for a in self.attempts if a.ended is not None]
+        return (min(starts), max(ends)) if starts else None
+
+    @property
+    def wall_s(self) -> float | None:
+        """Seconds spent in all attempts together."""
+        spent = [a.wall_s for a in self.attempts if a.wall_s is not None]
+        return sum(spent) if spent else None
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Rate over all attempts, each counted by how many images it did."""
+        rated = [(a.inputs_done, a.images_per_s) for a in self.attempts if a.images_per_s and a.inputs_done]
+        spent = sum(done / rate for done, rate in rated)
+        return sum(done for done, _ in rated) / spent if spent else None
+
+
+def read_run(run_uri: str, store: Store) -> Run:
+    """Read the records of a run's folder; its rows are only listed.
+
+    Raises:
+        SpecError: if the folder is not a run's, or one of its records is not JSON.
+        StorageError: if the store fails.
+    """
+    folder = RunFolder(run_uri)
+    record = read_job(folder, store)
+    if record is None:
+        raise SpecError(
+            f"{run_uri} is not a run: it has no _veedor/job.json. Name the folder that a job wrote "
+            "(the `sink.uri` of its spec)"
+        )
+    manifest = _read_json(folder.success, store) if store.exists(folder.success) else None
+    names = [name for name in store.list_names(folder.runs) if name.endswith(".json")]
+    attempts = [_attempt(_read_json(join(folder.runs, name), store)) for name in names]
+    attempts.sort(key=lambda a: (a.started or LAST, a.writer))
+    return Run(record, manifest, tuple(attempts), tuple(_list_parts(folder, store, record)))
+
+
+def _list_parts(folder: RunFolder, store: Store, record: JobRecord) -> list[str]:
+    """Files where readers look, then units that still wait to be merged into one of them."""
+    files = published_numbers(folder.data, store)
+    parts = [folder.file(number) for number in sorted(files)]
+    if record.units_per_file > 1:
+        waiting = published_numbers(folder.parts, store)
+        merged = {unit for unit in waiting if unit // record.units_per_file in files}
+        parts += [join(folder.parts, part_name(unit)) for unit in sorted(waiting - merged)]
+    return parts
+
+
+def _read_json(uri: str, store: Store) -> dict[str, Any]:
+    try:
+        content = json.loads(store.read(uri))
+    except ValueError as error:
+        raise SpecError(f"{uri} is not JSON ({error}): the run's records were altered") from error
+    if not isinstance(content, dict):
+        raise SpecError(f"{uri} holds no JSON object: the run's records were altered")
+    return content
+
+
+def _attempt(content: dict[str, Any]) -> Attempt:
+    return Attempt(
+        writer=str(content.get("writer", "")),
+        outcome=str(content.get("outcome", "unknown")),
+        started=_time(content.get("started")),
+        wall_s=_number(content.get("wall_s")),
+        startup_s=_number(content.get("startup_s")),
+        images_per_s=_number(content.get("images_per_s")),
+        inputs_done=int(_number(content.get("inputs_done")) or 0),
+        units_done=int(_number(content.get("units_done")) or 0),
+        hardware=_text(content.get("hardware")),
+        actors=_text(content.get("actors")),
+        batch_size=_text(content.get("batch_size")),
+        precision=_text(content.get("precision")),
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _text(value: Any) -> str:
+    """A recorded value as a reader would write it."""
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(inner) for inner in value)
+    return str(value)
+
+
+def _time(value: Any) -> datetime | None:
+    """An ISO time; one without an offset is UTC."""
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

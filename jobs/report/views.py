@@ -1,0 +1,321 @@
+"""What the page's sections show, as plain values for the template: no markup, no pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.report import text
+from jobs.report.cards import display_name, without_location
+from jobs.report.colors import ink_color, label_color
+from jobs.report.rows import NO_FRAME
+from jobs.report.run import Attempt, Run
+from jobs.report.statistics import Histogram, Statistics
+from jobs.storage import base_name
+
+BinName = Callable[[tuple[float, ...], int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One large number at the top; `tone` is `plain`, or `bad` to warn."""
+
+    name: str
+    value: str
+    note: str = ""
+    tone: str = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bin: `height` is its share of the fullest, 0 to 1."""
+
+    name: str
+    count: int
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A histogram as drawn; `ticks` are texts below the axis and where, 0 to 1 from the left."""
+
+    key: str
+    title: str
+    note: str
+    bars: tuple[Bar, ...]
+    ticks: tuple[tuple[str, float], ...]
+
+    @property
+    def most(self) -> int:
+        """Count of the fullest bin."""
+        return max((bar.count for bar in self.bars), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """One label, as listed; `histogram` has the counts of its score bins."""
+
+    name: str
+    label_id: int
+    color: str
+    ink: str
+    count: int
+    images: int
+    share: float
+    histogram: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """One reason of failure; `key` names it to the gallery."""
+
+    key: str
+    status: str
+    code: str
+    count: str
+    share: str
+    examples: tuple[tuple[str, str, str], ...]
+
+
+def reason_key(status: str, code: str) -> str:
+    """How the page names a reason of failure."""
+    return f"{status}/{code}"
+
+
+def counters(run: Run, statistics: Statistics) -> list[Counter]:
+    """The row of large numbers. Rates and times come from what the attempts recorded, if any."""
+    done, failed = statistics.num_inputs, statistics.num_failed
+    planned = run.record.num_inputs
+    found = [
+        Counter("Inputs", text.integer(done), f"of {text.integer(planned)}" if done != planned else ""),
+        Counter("OK", text.integer(statistics.num_ok), text.percent(statistics.num_ok, done)),
+        Counter("Failed", text.integer(failed), text.percent(failed, done), "bad" if failed else "plain"),
+        Counter("Detections", text.integer(statistics.num_detections), _per_image(statistics)),
+    ]
+    if run.images_per_s is not None:
+        found.append(Counter("Images/s", text.decimal(run.images_per_s), _attempts_note(run)))
+    if run.wall_s is not None:
+        found.append(Counter("Wall time", text.duration(run.wall_s), _attempts_note(run)))
+    return found
+
+
+def _per_image(statistics: Statistics) -> str:
+    if not statistics.num_ok:
+        return ""
+    return f"{text.decimal(statistics.num_detections / statistics.num_ok)} an image"
+
+
+def _attempts_note(run: Run) -> str:
+    return f"over {len(run.attempts)} attempts" if len(run.attempts) > 1 else ""
+
+
+def warnings(run: Run, statistics: Statistics) -> list[str]:
+    """What a reader must know before trusting the numbers."""
+    if run.manifest is None:
+        done, planned = text.integer(statistics.num_inputs), text.integer(run.record.num_inputs)
+        return [
+            f"Unfinished: {done} of {planned} inputs done. "
+            "Unless the run still goes on, the same command continues it."
+        ]
+    counts = run.manifest.get("counts") or {}
+    seen = {
+        "inputs": statistics.num_inputs,
+        "ok": statistics.num_ok,
+        "failed": statistics.num_failed,
+        "detections": statistics.num_detections,
+    }
+    return [
+        f"The manifest counts {counts[name]} {name}, the files hold {number}: results were altered."
+        for name, number in seen.items()
+        if name in counts and counts[name] != number
+    ]
+
+
+def model_title(run: Run) -> str:
+    """A short name of the model: of a file, its name alone."""
+    name = str(run.record.model.get("name") or run.record.job)
+    return base_name(name).removesuffix(".cfg") or name
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Name and value of what identifies the run."""
+    record, digest = run.record, _weights_digest(run.record.model)
+    rows = [
+        ("Job", record.job_id),
+        ("Source", record.source),
+        ("Model", model_title(run) + (f" · sha256 {digest[:12]}" if digest else "")),
+        ("Hardware", _hardware(run)),
+        ("When", text.span(*run.span) if run.span else ""),
+        ("Version", record.code_version),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _weights_digest(model: Mapping[str, Any]) -> str:
+    digests = model.get("digests") or {}
+    return str(model.get("sha256") or digests.get("weights") or "")
+
+
+def _hardware(run: Run) -> str:
+    """What the latest attempt ran on, and how."""
+    if not run.attempts:
+        return ""
+    last = run.attempts[-1]
+    parts = (
+        last.hardware,
+        last.actors and f"{last.actors} actor{'' if last.actors == '1' else 's'}",
+        last.batch_size and f"batch {last.batch_size}",
+        last.precision and f"precision {last.precision}",
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def label_rows(statistics: Statistics) -> list[LabelRow]:
+    """Labels that were found, most frequent first."""
+    found = sorted(statistics.labels.items(), key=lambda item: (-item[1].num_detections, item[0]))
+    most = max((label.num_detections for _, label in found), default=1)
+    rows = []
+    for name, label in found:
+        color = label_color(label.label_id)
+        rows.append(
+            LabelRow(
+                name=name,
+                label_id=label.label_id,
+                color=color,
+                ink=ink_color(color),
+                count=label.num_detections,
+                images=label.num_images,
+                share=label.num_detections / most,
+                histogram=label.scores.counts,
+            )
+        )
+    return rows
+
+
+def labels_not_found(run: Run, statistics: Statistics) -> list[str]:
+    """Labels of the model that no detection has, in the model's order."""
+    labels = run.record.model.get("labels")
+    if not isinstance(labels, list):
+        return []
+    return [str(label) for label in labels if str(label) not in statistics.labels]
+
+
+def charts(statistics: Statistics) -> list[Chart]:
+    """The histograms, scores first."""
+    counts = _trim(statistics.detections_per_image, at_least=6)
+    boxes, images = statistics.box_sides_px, statistics.image_sides_px
+    return [
+        Chart(
+            "scores",
+            "Scores",
+            "detections by score",
+            _bars(statistics.scores, text.score_bin),
+            tuple((f"{i / 5:g}", i / 5) for i in range(6)),
+        ),
+        Chart(
+            "counts",
+            "Detections per image",
+            "images by number of detections",
+            _bars(counts, text.whole_bin),
+            _bin_ticks(counts),
+        ),
+        Chart(
+            "boxes",
+            "Box size",
+            "detections by square root of area, px",
+            _bars(boxes, text.range_bin),
+            _edge_ticks(boxes),
+        ),
+        Chart(
+            "images",
+            "Image size",
+            "images by longer side, px" + _extent_note(statistics),
+            _bars(images, text.range_bin),
+            _edge_ticks(images),
+        ),
+    ]
+
+
+def _edge_ticks(histogram: Histogram) -> tuple[tuple[str, float], ...]:
+    """The edges between bins; the lowest means nothing."""
+    edges = histogram.edges
+    return tuple((text.short_length(edge), i / len(edges)) for i, edge in enumerate(edges) if i)
+
+
+def _bin_ticks(histogram: Histogram) -> tuple[tuple[str, float], ...]:
+    """Short names of bins, below their middles."""
+    edges = histogram.edges
+    return tuple((text.short_bin(edges, i), (i + 0.5) / len(edges)) for i in range(len(edges)))
+
+
+def _extent_note(statistics: Statistics) -> str:
+    extent = statistics.extent
+    if extent is None:
+        return ""
+    return f" · {_range(extent.min_width, extent.max_width)} × {_range(extent.min_height, extent.max_height)}"
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def _trim(histogram: Histogram, *, at_least: int) -> Histogram:
+    """Leave out empty bins at the end."""
+    used = max((i + 1 for i, count in enumerate(histogram.counts) if count), default=0)
+    keep = max(at_least, used)
+    if keep >= len(histogram.counts):
+        return histogram
+    # One empty bin stays, so that the last filled one does not read as open-ended.
+    return Histogram(histogram.edges[: keep + 1], histogram.counts[: keep + 1])
+
+
+def _bars(histogram: Histogram, name: BinName) -> tuple[Bar, ...]:
+    most = max(histogram.counts, default=0) or 1
+    return tuple(
+        Bar(name(histogram.edges, i), count, count / most) for i, count in enumerate(histogram.counts)
+    )
+
+
+def failure_rows(statistics: Statistics) -> list[FailureRow]:
+    """Reasons of failure, most frequent first."""
+    found = sorted(statistics.failures.items(), key=lambda item: (-item[1].count, item[0]))
+    return [
+        FailureRow(
+            key=reason_key(status, code),
+            status=status,
+            code=code or "unknown",
+            count=text.integer(failures.count),
+            share=text.percent(failures.count, statistics.num_inputs),
+            examples=tuple(
+                (
+                    example.uri,
+                    _with_frame(example.uri, example.frame_index),
+                    without_location(example.message, example.uri)[:300],
+                )
+                for example in failures.examples
+            ),
+        )
+        for (status, code), failures in found
+    ]
+
+
+def _with_frame(uri: str, frame: int) -> str:
+    name = display_name(uri)
+    return name if frame == NO_FRAME else f"{name} #{frame}"
+
+
+def attempt_row(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as listed; what it did not record is a dash."""
+    return {
+        "outcome": attempt.outcome,
+        "started": text.moment(attempt.started) if attempt.started else "–",
+        "wall": "–" if attempt.wall_s is None else text.duration(attempt.wall_s),
+        "startup": "–" if attempt.startup_s is None else text.duration(attempt.startup_s),
+        "rate": "–" if attempt.images_per_s is None else text.decimal(attempt.images_per_s),
+        "inputs": text.integer(attempt.inputs_done),
+        "hardware": attempt.hardware or "–",
+        "actors": attempt.actors or "–",
+        "batch_size": attempt.batch_size or "–",
+        "precision": attempt.precision or "–",
+    }

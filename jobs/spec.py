@@ -1,0 +1,192 @@
+"""The job spec: strict, versioned, with one canonical form.
+
+The same file runs on a laptop, through the Ray Jobs API and in Kubernetes. Secrets never stand in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cvcore.errors import SpecError, did_you_mean
+from cvcore.image.limits import FORMATS, DecodeLimits, ImageFormat
+from cvcore.types import DetectOptions
+from jobs.storage import Access, resolve_location
+
+SPEC_VERSION: Final = 1
+
+AnySpec = TypeVar("AnySpec", bound=BaseModel)
+Location = Annotated[str, AfterValidator(resolve_location)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """Base of spec sections: no unknown keys, no changes after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class SourceSection(Section):
+    """What to read: a folder or prefix, or one object.
+
+    By default every object is taken whose extension is that of an image, or which has none; what is passed
+    over is counted and said. `include` and `exclude` are globs over the location below `uri`.
+    """
+
+    uri: Location
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class ModelSection(Section):
+    """A catalogue name, a Darknet `.cfg` or a checkpoint, with weights and labels by location."""
+
+    name: str = "tiny"
+    weights: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    labels: str | None = None
+
+
+class StorageSection(Section):
+    """Which endpoint and profile; the secrets themselves stay in the environment or the profile."""
+
+    profile: str | None = None
+    endpoint_url: str | None = None
+    region: str | None = None
+
+    def access(self, *, attempts: int = 8) -> Access:
+        return Access(self.profile, self.endpoint_url, self.region, attempts)
+
+
+class ResourcesSection(Section):
+    """What to ask of the cluster. None means: chosen from the machine. Nothing here changes results."""
+
+    actors: Annotated[int, Field(ge=1)] | None = None
+    gpus_per_actor: Annotated[float, Field(ge=0)] | None = None
+    cpus_per_actor: Annotated[float, Field(gt=0)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    max_bytes_in_flight: Annotated[int, Field(ge=64 * 2**20)] = 2 * 2**30
+
+
+class LimitsSection(Section):
+    """What an input may be, and how many may fail before the job counts as failed."""
+
+    max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
+    max_bytes: Annotated[int, Field(ge=1)] = 256 * 2**20
+    formats: tuple[ImageFormat, ...] = FORMATS
+    extension_mismatch: Literal["fail", "allow"] = "fail"
+    max_failed_fraction: Fraction = 1.0
+
+    def decode_limits(self) -> DecodeLimits:
+        return DecodeLimits(
+            max_pixels=self.max_pixels,
+            max_bytes=self.max_bytes,
+            formats=self.formats,
+            extension_mismatch=self.extension_mismatch,
+        )
+
+
+class SinkSection(Section):
+    """Where results go. None means: chosen from the number of inputs."""
+
+    uri: Location
+    units_per_file: Annotated[int, Field(ge=1)] | None = None
+    images_per_unit: Annotated[int, Field(ge=1, le=256)] | None = None
+    single_writer: bool = False
+
+
+class AnnotateSection(Section):
+    """How raw outputs become detections (see `cvcore.types.DetectOptions`)."""
+
+    min_score: Fraction = 0.25
+    nms_iou: Fraction = 0.45
+    max_detections: Annotated[int, Field(ge=1)] = 100
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+    def detect_options(self) -> DetectOptions:
+        return DetectOptions(self.min_score, self.nms_iou, self.max_detections)
+
+
+class AnnotateSpec(Section):
+    """Annotate every image below a location with a detector."""
+
+    version: Literal[1] = SPEC_VERSION
+    job: Literal["annotate"] = "annotate"
+    source: SourceSection
+    model: ModelSection = ModelSection()
+    annotate: AnnotateSection = AnnotateSection()
+    storage: StorageSection = StorageSection()
+    resources: ResourcesSection = ResourcesSection()
+    limits: LimitsSection = LimitsSection()
+    sink: SinkSection
+
+    @model_validator(mode="after")
+    def _sink_outside_source(self) -> Self:
+        source, sink = self.source.uri.rstrip("/") + "/", self.sink.uri.rstrip("/") + "/"
+        if source == sink:
+            raise ValueError(f"sink.uri is the source itself ({source}): name another folder for results")
+        return self
+
+    def canonical(self) -> str:
+        """The spec's one JSON form: every default filled in, keys sorted."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    def identity(self) -> str:
+        """SHA-256 of what decides the rows: the canonical form without `resources` and the failure limit.
+
+        Finishing a job on another machine, or with more tolerance for failures, is the same job.
+        """
+        content = self.model_dump(mode="json", exclude={"resources": True, "limits": {"max_failed_fraction"}})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def load_yaml(text: str, *, name: str) -> dict[str, Any]:
+    """Read a YAML or JSON mapping, safely; raises `SpecError` for anything else."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"{name} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise SpecError(f"{name} holds no spec: a mapping with `source`, `model` and `sink` is expected")
+    return content
+
+
+def build_spec(content: dict[str, Any], *, name: str) -> AnnotateSpec:
+    """Validate an annotate spec's content; raises `SpecError` with a line for each thing that is wrong."""
+    return validate_spec(content, AnnotateSpec, name=name)
+
+
+def validate_spec(content: dict[str, Any], spec_type: type[AnySpec], *, name: str) -> AnySpec:
+    """Validate the content of any spec; raises `SpecError` with a line for each thing that is wrong."""
+    try:
+        return spec_type.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(dict(problem), spec_type) for problem in error.errors()]
+        raise SpecError(f"{name} is not valid:\n" + "\n".join(f"  {line}" for line in lines)) from error
+
+
+def _explain(problem: dict[str, Any], spec_type: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        allowed = _keys_at(spec_type, problem["loc"][:-1])
+        hint = did_you_mean(str(problem["loc"][-1]), allowed)
+        return f"{where}: there is no such key.{hint} Allowed here: {', '.join(sorted(allowed))}."
+    if problem["type"] == "missing":
+        return f"{where}: this key is required."
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{where or 'spec'}: {message} (got {problem['input']!r})" if where else message
+
+
+def _keys_at(spec_type: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """Keys allowed in the section that `path` leads to."""
+    for part in path:
+        field = spec_type.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        spec_type = annotation
+    return list(spec_type.model_fields)

@@ -1,0 +1,159 @@
+"""The inference stage: one actor, one replica of the model, whole units in and out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from torch import Tensor
+
+from cvcore.detect.base import Detector
+from cvcore.image.fit import Fit, plan_fit
+from cvcore.models import ModelSource, build_model
+from cvcore.types import Detections, DetectOptions
+from jobs.board import Tally
+from jobs.stages.batching import choose_batch_size, measure_rates
+from jobs.stages.rows import Failure, result_table
+from jobs.storage import Access, open_store
+
+CPU_BATCHES = (1, 2, 4, 8, 16)
+GPU_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class InferSettings:
+    """What an inference actor needs besides the model.
+
+    Attributes:
+        tuning_uri: where the job's measured batch size is pinned, so that replicas and reruns agree.
+    """
+
+    options: DetectOptions
+    precision: Precision
+    batch_size: int | None
+    threads: int
+    on_gpu: bool
+    tuning_uri: str
+    access: Access
+    writer: str
+    tally: Tally
+
+
+class InferStage:
+    """Callable of Ray Data's actor pool: canvases in (`canvas_schema`), results out (`result_schema`)."""
+
+    def __init__(self, model: Any, settings: InferSettings) -> None:
+        torch.set_num_threads(settings.threads)
+        self._settings = settings
+        self._device = torch.device("cuda" if settings.on_gpu else "cpu")
+        source: ModelSource = ray.get(model)
+        detector = build_model(source)
+        assert isinstance(detector, Detector), "the driver admits detectors only"
+        self._model = detector.to(self._device).eval()
+        self._dtype = resolve_precision(settings.precision, self._device)
+        self._run_noise(1)  # the first run of a network allocates and chooses kernels
+        self._batch_size = settings.batch_size or self._agreed_batch_size()
+        settings.tally.ready(f"{os.uname().nodename}:{os.getpid()}")
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Infer a unit; see `infer`."""
+        unit = batch.column("unit")[0].as_py()
+        with self._settings.tally.working_on("infer", unit):
+            table = self.infer(batch)
+        num_ok = table.column("status").to_pylist().count("ok")
+        self._settings.tally.add("infer", unit, ok=num_ok, failed=table.num_rows - num_ok)
+        return table
+
+    def infer(self, batch: pa.Table) -> pa.Table:
+        """Infer decoded rows; they keep their order, and rows that failed before pass through."""
+        spec = self._model.input_spec
+        valid = np.flatnonzero(batch.column("canvas").is_valid().to_numpy())
+        canvases = _canvas_array(batch.column("canvas"), spec.height, spec.width)
+        heights, widths = batch.column("height").to_pylist(), batch.column("width").to_pylist()
+        fits = [plan_fit(heights[i], widths[i], spec) for i in valid]
+        found = dict(zip(valid.tolist(), self._infer(canvases, valid, fits), strict=True))
+        return result_table(batch, found, labels=self._model.labels, masks=self._model.makes_masks)
+
+    def _infer(
+        self, canvases: np.ndarray[Any, np.dtype[np.uint8]], rows: Any, fits: list[Fit]
+    ) -> Iterator[Detections | Failure]:
+        start = 0
+        while start < len(fits):
+            stop = min(start + self._batch_size, len(fits))
+            images = torch.from_numpy(canvases[rows[start:stop]])
+            try:
+                yield from self._infer_batch(images, fits[start:stop])
+            except torch.OutOfMemoryError as error:
+                if stop - start == 1:
+                    yield Failure("out_of_memory", f"one image does not fit on the device: {error}")
+                else:
+                    self._batch_size = max(1, (stop - start) // 2)
+                    torch.cuda.empty_cache()
+                    continue
+            start = stop
+
+    @torch.inference_mode()
+    def _infer_batch(self, images: Tensor, fits: Sequence[Fit]) -> list[Detections | Failure]:
+        if self._device.type == "cuda":
+            images = images.pin_memory().to(self._device, non_blocking=True)
+        with self._autocast():
+            raw = self._model(self._model.preprocess(images, fits))
+        finite = self._model.finite(raw)
+        found = self._model.postprocess(raw, fits, self._settings.options)
+        bad = Failure("non_finite", "the model's outputs for this image are NaN or infinite")
+        return [f if ok else bad for f, ok in zip(found, finite, strict=True)]
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        if self._dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, self._dtype)
+
+    def _agreed_batch_size(self) -> int:
+        """Measure, then pin: the first measurement stands for all replicas and reruns of the job."""
+        settings = self._settings
+        store = open_store(settings.tuning_uri, settings.access)
+        if not store.exists(settings.tuning_uri):
+            rates = self._measure()
+            record = {
+                "batch_size": choose_batch_size(rates),
+                "images_per_s": rates,
+                "precision": str(self._dtype).removeprefix("torch."),
+            }
+            store.create(settings.tuning_uri, json.dumps(record).encode(), writer=settings.writer)
+        return int(json.loads(store.read(settings.tuning_uri))["batch_size"])
+
+    def _measure(self) -> dict[int, float]:
+        sizes = GPU_BATCHES if self._device.type == "cuda" else CPU_BATCHES
+        return measure_rates(self._run_noise, sizes, out_of_memory=torch.OutOfMemoryError)
+
+    def _run_noise(self, size: int) -> None:
+        spec = self._model.input_spec
+        noise = torch.randint(0, 256, (size, spec.height, spec.width, 3), dtype=torch.uint8)
+        self._infer_batch(noise, [plan_fit(spec.height, spec.width, spec)] * size)
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype of the network's arithmetic; `auto` is fp32 on CPU, bf16 on GPUs that have it, else fp16."""
+    if precision == "auto":
+        if device.type == "cpu":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def _canvas_array(column: pa.ChunkedArray, height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """(N, H, W, 3) uint8 over the column's own memory, where it is one chunk (as one block is)."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    pixels = np.frombuffer(array.buffers()[1], dtype=np.uint8)
+    size = height * width * 3
+    return pixels[array.offset * size : (array.offset + len(array)) * size].reshape(-1, height, width, 3)

@@ -1,0 +1,37 @@
+"""Reading, listing and create-only writing, on local folders and S3."""
+
+from jobs.storage.base import (
+    Access,
+    AccessRefused,
+    BucketMissing,
+    CreateOutcome,
+    ObjectChanged,
+    ObjectInfo,
+    ObjectMissing,
+    StorageError,
+    Store,
+    StoreUnreachable,
+    base_name,
+    is_s3,
+    join,
+    resolve_location,
+)
+from jobs.storage.open import open_store
+
+__all__ = [
+    "Access",
+    "AccessRefused",
+    "BucketMissing",
+    "CreateOutcome",
+    "ObjectChanged",
+    "ObjectInfo",
+    "ObjectMissing",
+    "StorageError",
+    "Store",
+    "StoreUnreachable",
+    "base_name",
+    "is_s3",
+    "join",
+    "open_store",
+    "resolve_location",
+]

@@ -1,0 +1,135 @@
+"""Folders of this machine, or of a file system that all workers share."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobs.storage.base import (
+    AccessRefused,
+    BucketMissing,
+    CreateOutcome,
+    ObjectChanged,
+    ObjectInfo,
+    ObjectMissing,
+    StorageError,
+)
+
+
+class LocalStore:
+    """Files by absolute path. A version is named by its size and modification time in nanoseconds."""
+
+    def walk(self, uri: str) -> Iterator[ObjectInfo]:
+        root = Path(uri)
+        if root.is_file():
+            yield _info(uri, root.stat())
+            return
+        if not root.is_dir():
+            raise BucketMissing(f"there is no folder {uri}")
+        yield from self._walk(uri, os.path.realpath(root))
+
+    def _walk(self, folder: str, real_root: str) -> Iterator[ObjectInfo]:
+        with _translated(folder), os.scandir(folder) as found:
+            # Folders sort as if their name ended with the separator, so that locations come in byte order.
+            entries = sorted(found, key=lambda e: os.fsencode(e.name + ("/" if e.is_dir() else "")))
+        for entry in entries:
+            if entry.name.startswith((".", "_")):
+                continue
+            if entry.is_symlink() and not _inside(os.path.realpath(entry.path), real_root):
+                continue
+            if entry.is_dir():
+                yield from self._walk(entry.path, real_root)
+            elif entry.is_file():
+                yield _info(entry.path, entry.stat())
+
+    def stat(self, uri: str) -> ObjectInfo:
+        with _translated(uri):
+            return _info(uri, Path(uri).stat())
+
+    def exists(self, uri: str) -> bool:
+        return Path(uri).is_file()
+
+    def read(self, uri: str, *, etag: str | None = None) -> bytes:
+        with _translated(uri), Path(uri).open("rb") as file:
+            body = file.read()
+            now = _info(uri, os.fstat(file.fileno())).etag
+        if etag is not None and now != etag:
+            raise ObjectChanged(f"{uri} changed after the plan was made (it was {etag}, it is {now})")
+        return body
+
+    def create(self, uri: str, body: bytes, *, writer: str) -> CreateOutcome:
+        target = Path(uri)
+        draft = _draft(target, writer)
+        with _translated(uri):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write_synced(draft, body)
+            try:
+                os.link(draft, target)
+            except FileExistsError:
+                same = hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(body).digest()
+                return "same" if same else "exists"
+            finally:
+                draft.unlink(missing_ok=True)
+            _sync_folder(target.parent)
+        return "created"
+
+    def put(self, uri: str, body: bytes) -> None:
+        target = Path(uri)
+        draft = _draft(target, "put")
+        with _translated(uri):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write_synced(draft, body)
+            draft.replace(target)
+            _sync_folder(target.parent)
+
+    def delete(self, uri: str) -> None:
+        with _translated(uri):
+            Path(uri).unlink(missing_ok=True)
+
+    def list_names(self, uri: str) -> list[str]:
+        with _translated(uri):
+            return sorted(p.name for p in Path(uri).iterdir()) if Path(uri).is_dir() else []
+
+
+def _info(uri: str, stat: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(uri, f"{stat.st_size:x}-{stat.st_mtime_ns:x}", stat.st_size)
+
+
+def _draft(target: Path, writer: str) -> Path:
+    """A hidden name of its own for each attempt: a retry and what it replaces may write at once."""
+    return target.parent / f".{target.name}.{writer}.{secrets.token_hex(4)}"
+
+
+def _inside(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def _write_synced(path: Path, body: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ObjectMissing(f"there is no file {uri}") from error
+    except PermissionError as error:
+        raise AccessRefused(f"no permission for {error.filename or uri}: {error.strerror}") from error
+    except OSError as error:
+        raise StorageError(f"{uri}: {error.strerror or error}") from error

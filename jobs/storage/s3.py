@@ -1,0 +1,270 @@
+"""Object storage that speaks S3, through s3fs's session and event loop.
+
+Calls go to the client that s3fs holds rather than through its file interface: claims and publications are
+one conditional PUT whose error code is read here, and each call is tried once so that the attempts counted
+are the attempts made.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import botocore.exceptions as botocore_errors
+import fsspec.asyn
+import s3fs
+
+from jobs.storage.base import (
+    Access,
+    AccessRefused,
+    BucketMissing,
+    CreateOutcome,
+    ObjectChanged,
+    ObjectInfo,
+    ObjectMissing,
+    StorageError,
+    StoreUnreachable,
+)
+from jobs.storage.retry import call_with_retries
+
+PASSING_CODES = frozenset(
+    "SlowDown RequestTimeout InternalError ServiceUnavailable Throttling RequestLimitExceeded "
+    "ConditionalRequestConflict OperationAborted 409 500 502 503 504".split()
+)
+REFUSED_CODES = frozenset(
+    {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+)
+CONNECTION_ERRORS = (
+    botocore_errors.ConnectionError,
+    botocore_errors.HTTPClientError,
+    botocore_errors.ResponseStreamingError,
+    ConnectionError,
+    TimeoutError,
+)
+CREDENTIAL_ERRORS = (
+    botocore_errors.NoCredentialsError,
+    botocore_errors.PartialCredentialsError,
+    botocore_errors.ProfileNotFound,
+)
+LISTING_THREADS = 16
+
+
+class S3Store:
+    """Objects of S3-compatible servers. Build it inside the process that uses it (s3fs is not fork-safe)."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        client = {"region_name": access.region} if access.region else {}
+        session = {"profile": access.profile} if access.profile else {}
+        self._fs = s3fs.S3FileSystem(
+            endpoint_url=access.endpoint_url,
+            client_kwargs=client,
+            config_kwargs={
+                "retries": {"total_max_attempts": 1},
+                "connect_timeout": 5,
+                "read_timeout": 60,
+                "request_checksum_calculation": "when_required",
+                "response_checksum_validation": "when_required",
+            },
+            max_concurrency=LISTING_THREADS * 2,
+            skip_instance_cache=True,
+            **session,
+        )
+
+    def walk(self, uri: str) -> Iterator[ObjectInfo]:
+        bucket, prefix = split_s3(uri)
+        if prefix and not prefix.endswith("/"):
+            if self.exists(uri):
+                yield self.stat(uri)
+                return
+            prefix += "/"
+        for info in self._list_prefix(bucket, prefix):
+            inner = info.uri[len(f"s3://{bucket}/{prefix}") :]
+            if (
+                inner
+                and not any(part.startswith((".", "_")) for part in inner.split("/"))
+                and inner[-1] != "/"
+            ):
+                yield info
+
+    def _list_prefix(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        """List below a prefix: one page if that is all, else its sub-prefixes in parallel, in key order."""
+        first = self._page(bucket, prefix)
+        if not first.get("IsTruncated"):
+            yield from _infos(bucket, first)
+            return
+        objects: list[ObjectInfo] = []
+        prefixes: list[str] = []
+        for page in self._pages(bucket, prefix, Delimiter="/"):
+            objects += _infos(bucket, page)
+            prefixes += [found["Prefix"] for found in page.get("CommonPrefixes", ())]
+        if not prefixes:
+            yield from objects
+            return
+        waiting = iter(objects)
+        held = next(waiting, None)
+        with ThreadPoolExecutor(LISTING_THREADS) as pool:
+            listings = pool.map(
+                lambda p: [i for q in self._pages(bucket, p) for i in _infos(bucket, q)], prefixes
+            )
+            for sub_prefix, listing in zip(prefixes, listings, strict=True):
+                while held is not None and held.uri < f"s3://{bucket}/{sub_prefix}":
+                    yield held
+                    held = next(waiting, None)
+                yield from listing
+        while held is not None:
+            yield held
+            held = next(waiting, None)
+
+    def _list_whole(self, bucket: str, prefix: str) -> list[ObjectInfo]:
+        return [info for page in self._pages(bucket, prefix) for info in _infos(bucket, page)]
+
+    def _pages(self, bucket: str, prefix: str, **options: Any) -> Iterator[dict[str, Any]]:
+        token: dict[str, str] = {}
+        while True:
+            page = self._page(bucket, prefix, **options, **token)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _page(self, bucket: str, prefix: str, **options: Any) -> dict[str, Any]:
+        return self._call("list_objects_v2", f"s3://{bucket}/{prefix}", Prefix=prefix, **options)
+
+    def stat(self, uri: str) -> ObjectInfo:
+        head = self._head(uri)
+        return ObjectInfo(uri, head["ETag"].strip('"'), head["ContentLength"])
+
+    def _head(self, uri: str) -> dict[str, Any]:
+        return self._call("head_object", uri, Key=split_s3(uri)[1])
+
+    def exists(self, uri: str) -> bool:
+        try:
+            self._head(uri)
+        except ObjectMissing:
+            return False
+        return True
+
+    def read(self, uri: str, *, etag: str | None = None) -> bytes:
+        condition = {"IfMatch": f'"{etag}"'} if etag is not None else {}
+        try:
+            return bytes(self._call("get_object", uri, Key=split_s3(uri)[1], **condition)["Body"])
+        except _PreconditionFailed as error:
+            raise ObjectChanged(f"{uri} changed after the plan was made (it was {etag})") from error
+
+    def create(self, uri: str, body: bytes, *, writer: str) -> CreateOutcome:
+        if not body:
+            raise ValueError("a claim needs a body: stores treat empty ones differently")
+        digest = hashlib.sha256(body).hexdigest()
+        try:
+            self._put(uri, body, IfNoneMatch="*", Metadata={"veedor-writer": writer, "veedor-sha256": digest})
+        except _PreconditionFailed:
+            # Our own PUT may have taken effect while its answer was lost: then the digest is ours.
+            standing = self._head(uri).get("Metadata", {}).get("veedor-sha256")
+            return "same" if standing == digest else "exists"
+        return "created"
+
+    def put(self, uri: str, body: bytes) -> None:
+        self._put(uri, body)
+
+    def _put(self, uri: str, body: bytes, **options: Any) -> None:
+        md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        self._call("put_object", uri, Key=split_s3(uri)[1], Body=body, ContentMD5=md5, **options)
+
+    def delete(self, uri: str) -> None:
+        self._call("delete_object", uri, Key=split_s3(uri)[1])
+
+    def list_names(self, uri: str) -> list[str]:
+        bucket, prefix = split_s3(uri.rstrip("/") + "/")
+        pages = self._pages(bucket, prefix, Delimiter="/")
+        return sorted(
+            f["Key"][len(prefix) :] for p in pages for f in p.get("Contents", ()) if f["Key"] != prefix
+        )
+
+    def _call(self, method: str, uri: str, **arguments: Any) -> dict[str, Any]:
+        def once() -> dict[str, Any]:
+            answer: dict[str, Any] = fsspec.asyn.sync(self._fs.loop, self._once, method, uri, arguments)
+            return answer
+
+        try:
+            return call_with_retries(once, attempts=self._access.attempts, passing=_is_passing)
+        except (
+            botocore_errors.BotoCoreError,
+            botocore_errors.ClientError,
+            ConnectionError,
+            TimeoutError,
+        ) as error:
+            raise self._translate(error, uri) from error
+
+    async def _once(self, method: str, uri: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        client = await self._fs.set_session()
+        answer: dict[str, Any] = await getattr(client, method)(Bucket=split_s3(uri)[0], **arguments)
+        if "Body" in answer:
+            async with answer["Body"] as stream:
+                answer["Body"] = await stream.read()
+        return answer
+
+    def _translate(self, error: Exception, uri: str) -> StorageError:
+        where = self._access.endpoint_url or "the S3 endpoint of the environment"
+        if isinstance(error, CREDENTIAL_ERRORS):
+            return AccessRefused(
+                f"no usable credentials for {uri}: {error} Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+                "or name a profile with --profile."
+            )
+        if isinstance(error, botocore_errors.ClientError):
+            return _translate_answer(error, uri)
+        return StoreUnreachable(
+            f"cannot reach {where} for {uri}: {error} "
+            "Check --endpoint-url or AWS_ENDPOINT_URL, and the network."
+        )
+
+
+class _PreconditionFailed(StorageError):
+    code = "precondition"
+
+
+def split_s3(uri: str) -> tuple[str, str]:
+    """Bucket and key of `s3://bucket/key`."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def _infos(bucket: str, page: dict[str, Any]) -> list[ObjectInfo]:
+    return [
+        ObjectInfo(f"s3://{bucket}/{found['Key']}", found["ETag"].strip('"'), found["Size"])
+        for found in page.get("Contents", ())
+    ]
+
+
+def _code(error: botocore_errors.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _is_passing(error: Exception) -> bool:
+    if isinstance(error, botocore_errors.ClientError):
+        return _code(error) in PASSING_CODES
+    return isinstance(error, CONNECTION_ERRORS)
+
+
+def _translate_answer(error: botocore_errors.ClientError, uri: str) -> StorageError:
+    code = _code(error)
+    if code == "NoSuchBucket":
+        return BucketMissing(f"there is no bucket {split_s3(uri)[0]!r} (asked for {uri})")
+    if code in ("NoSuchKey", "404"):
+        return ObjectMissing(f"there is no object {uri}")
+    if code in ("PreconditionFailed", "412"):
+        return _PreconditionFailed(f"{uri}: a condition did not hold")
+    if code in REFUSED_CODES:
+        return AccessRefused(
+            f"access to {uri} was refused ({code}): check the credentials and that they allow this"
+        )
+    if code in PASSING_CODES:
+        return StoreUnreachable(
+            f"{uri}: the store kept answering {code}; try again later, or with fewer workers"
+        )
+    return StorageError(
+        f"{uri}: the store answered {code}: {error.response.get('Error', {}).get('Message', '')}"
+    )

@@ -1,0 +1,146 @@
+"""Train a detector on a folder of images with COCO annotations, on Ray Train.
+
+Killing a run at any time and starting it again with the same spec continues after the last finished epoch,
+and makes the same steps as a run that was never interrupted. A run that has ended is not repeated.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+
+import ray
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+
+from cvcore.errors import SpecError, VeedorError
+from cvcore.train.samples import document_labels, read_document
+from jobs.ray_session import ray_session
+from jobs.storage import StorageError, join
+from jobs.train_spec import TrainResult, TrainSpec
+from jobs.train_watch import OnEpoch, watch_history
+from jobs.train_worker import CHECKPOINT_NAME, SavedRun, load_run, read_file, train_worker
+
+
+class TrainingError(VeedorError):
+    """The workers failed more often than `max_failures` allows."""
+
+
+def run_train(
+    spec: TrainSpec,
+    *,
+    address: str | None = None,
+    verbose: bool = False,
+    on_epoch: OnEpoch | None = None,
+) -> TrainResult:
+    """Carry out a training run, or the rest of it.
+
+    Args:
+        spec: what to train, on what, and how long.
+        address: of a Ray cluster; None uses `RAY_ADDRESS`, one already joined, or an embedded one.
+        verbose: show what Ray says.
+        on_epoch: told of every epoch this call trains, in order, soon after it is kept; from another thread.
+
+    Raises:
+        SpecError: for data, settings or an `out` that cannot be trained with.
+        TrainingError: when the workers keep failing.
+    """
+    _check_data(spec)
+    saved = load_run(spec)
+    resumed_at = len(saved.history) if saved else 0
+    if saved is None or not saved.ended(spec):
+        with ray_session(address=address, verbose=verbose) as session:
+            _check_room(spec, session.shape.num_cpus, session.shape.num_gpus)
+            with watch_history(spec, on_epoch, done=resumed_at):
+                _fit(spec, verbose=verbose)
+        saved = load_run(spec)
+    assert saved is not None
+    return _result(spec, saved, resumed_at)
+
+
+def _check_data(spec: TrainSpec) -> None:
+    """Refuse what no worker could train with, before any is started."""
+    documents = []
+    for folder in (spec.data, spec.val_data):
+        try:
+            document = read_document(partial(read_file, spec, folder))
+        except StorageError as error:
+            raise SpecError(
+                f"{folder} is no training data: it needs annotations.json and images/ ({error})"
+            ) from error
+        if not document["images"] or not document["annotations"]:
+            raise SpecError(f"{folder}: annotations.json lists no images or no annotations")
+        documents.append(document)
+    train, held_out = (set(document_labels(document)) for document in documents)
+    if held_out - train:
+        raise SpecError(
+            f"{spec.val_data} has categories {sorted(held_out - train)} that {spec.data} does not have; "
+            f"those are {sorted(train)}"
+        )
+    if len(documents[0]["images"]) < spec.num_workers:
+        raise SpecError(
+            f"{spec.num_workers} workers need as many images, {spec.data} has {len(documents[0]['images'])}"
+        )
+
+
+def _check_room(spec: TrainSpec, num_cpus: float, num_gpus: float) -> None:
+    """Refuse what the cluster could never schedule: Ray would wait forever."""
+    if spec.num_workers > num_cpus:
+        raise SpecError(f"num_workers {spec.num_workers} needs as many CPUs; the cluster has {num_cpus:g}")
+    if spec.num_workers * spec.gpus_per_worker > num_gpus:
+        raise SpecError(
+            f"{spec.num_workers} workers with {spec.gpus_per_worker:g} GPUs each need more than the "
+            f"cluster's {num_gpus:g} GPUs; set gpus_per_worker: 0 to train on CPUs"
+        )
+
+
+def _fit(spec: TrainSpec, *, verbose: bool) -> None:
+    resources = {"CPU": 1.0}
+    if spec.gpus_per_worker:
+        resources["GPU"] = spec.gpus_per_worker
+    # Ray Train wants a folder for its own notes. State that matters goes to `spec.out` through the store.
+    with tempfile.TemporaryDirectory(prefix="veedor-train-") as notes:
+        trainer = TorchTrainer(
+            train_worker,
+            train_loop_config={"spec": spec.model_dump(mode="json")},
+            scaling_config=ScalingConfig(
+                num_workers=spec.num_workers,
+                use_gpu=spec.gpus_per_worker > 0,
+                resources_per_worker=resources,
+            ),
+            run_config=RunConfig(
+                name="train",
+                storage_path=notes,
+                failure_config=FailureConfig(max_failures=spec.max_failures),
+                logging_config=LoggingConfig(log_level="INFO" if verbose else "ERROR"),
+            ),
+        )
+        try:
+            trainer.fit()
+        except WorkerGroupError as error:
+            raise _cause(error) from error
+        except (TrainingFailedError, ray.exceptions.RayError) as error:
+            raise TrainingError(f"training stopped: {error}") from error
+
+
+def _cause(error: WorkerGroupError) -> VeedorError:
+    """The user's mistake that a worker met, if that is what it was."""
+    for failure in error.worker_failures.values():
+        if isinstance(failure, VeedorError):
+            return failure
+    rank, failure = next(iter(sorted(error.worker_failures.items())))
+    return TrainingError(
+        f"training stopped after its last retry; worker {rank}: {type(failure).__name__}: {failure}. "
+        "Run the same command again to continue after the last finished epoch"
+    )
+
+
+def _result(spec: TrainSpec, saved: SavedRun, resumed_at: int) -> TrainResult:
+    return TrainResult(
+        checkpoint=join(spec.out, CHECKPOINT_NAME),
+        history=saved.history,
+        best_epoch=saved.standing.best_epoch,
+        per_class_ap50=saved.per_class_ap50,
+        resumed_at=resumed_at,
+    )

@@ -1,0 +1,99 @@
+"""The spec: strict, canonical, and clear about what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cvcore.errors import SpecError
+from jobs.catalog import find_job
+from jobs.spec import AnnotateSpec, build_spec, load_yaml
+from jobs.storage import resolve_location
+
+MINIMAL = {"source": {"uri": "s3://fleet/photos/"}, "sink": {"uri": "s3://fleet/out/"}}
+
+
+def spec_of(**changes: Any) -> AnnotateSpec:
+    return build_spec({**MINIMAL, **changes}, name="annotate.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param({"sorce": 1}, "sorce: there is no such key. Did you mean 'source'?", id="top key"),
+        pytest.param({"model": {"wieghts": "x"}}, "model.wieghts: .*Did you mean 'weights'", id="inner key"),
+        pytest.param({"sink": None}, "sink: ", id="null section"),
+        pytest.param(
+            {"annotate": {"min_score": 2}}, "annotate.min_score: .*less than or equal to 1", id="range"
+        ),
+        pytest.param({"model": {"sha256": "abc"}}, "model.sha256", id="digest"),
+        pytest.param({"source": {"uri": "http://x/y"}}, "scheme 'http' is not allowed", id="scheme"),
+        pytest.param({"source": {"uri": "file:///etc"}}, "plain path", id="file scheme"),
+        pytest.param({"source": {"uri": "s3:///x"}}, "names no bucket", id="no bucket"),
+        pytest.param({"limits": {"formats": ["JPG"]}}, "formats", id="format"),
+        pytest.param({"sink": {"uri": "s3://fleet/photos"}}, "is the source itself", id="sink is source"),
+        pytest.param({"version": 2}, "version", id="version"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_way_out(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        spec_of(**content)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        spec_of(modle={}, annotate={"min_score": -1, "nms": 3})
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_a_missing_section_is_named() -> None:
+    with pytest.raises(SpecError, match="source: this key is required"):
+        build_spec({"sink": {"uri": "/out"}}, name="annotate.yaml")
+
+
+def test_an_unknown_job_suggests_the_nearest() -> None:
+    with pytest.raises(SpecError, match="Did you mean 'annotate'"):
+        find_job({"job": "anotate"})
+
+
+@pytest.mark.parametrize("text", ["a: [", "just words", "!!python/object/apply:os.system ['true']", ""])
+def test_yaml_that_is_no_mapping_is_refused(text: str) -> None:
+    with pytest.raises(SpecError, match=r"annotate\.yaml"):
+        load_yaml(text, name="annotate.yaml")
+
+
+def test_the_canonical_form_round_trips_and_fills_defaults() -> None:
+    spec = spec_of(annotate={"min_score": 0.5})
+    again = build_spec(load_yaml(spec.canonical(), name="x"), name="x")
+    assert again == spec
+    assert again.canonical() == spec.canonical()
+    assert build_spec({**MINIMAL, "model": {"name": "tiny"}}, name="x").identity() == spec_of().identity()
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        pytest.param({"resources": {"actors": 7, "batch_size": 3}}, True, id="resources"),
+        pytest.param({"limits": {"max_failed_fraction": 0.5}}, True, id="failure limit"),
+        pytest.param({"limits": {"max_pixels": 10}}, False, id="pixel limit"),
+        pytest.param({"annotate": {"min_score": 0.3}}, False, id="threshold"),
+        pytest.param({"source": {"uri": "s3://fleet/other/"}}, False, id="source"),
+    ],
+)
+def test_identity_is_what_decides_the_rows(changes: dict[str, Any], same: bool) -> None:
+    assert (spec_of(**changes).identity() == spec_of().identity()) is same
+
+
+@pytest.mark.parametrize(
+    ("text", "resolved"),
+    [
+        ("s3://b", "s3://b"),
+        ("s3://b/", "s3://b"),
+        ("s3://b/k/", "s3://b/k/"),
+        ("/a/b/", "/a/b"),
+        ("/a//b", "/a/b"),
+    ],
+)
+def test_locations_have_one_form(text: str, resolved: str) -> None:
+    assert resolve_location(text) == resolved

@@ -1,0 +1,189 @@
+"""Training on Ray Train: two epochs on two dozen scenes, interrupted, repeated, refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from cvcore.checkpoint import load_into, read_checkpoint, save_checkpoint
+from cvcore.detect.tiny import build_tiny
+from cvcore.errors import SpecError
+from cvcore.scenes import SceneSpec, write_scenes
+from cvcore.train.batches import steps_per_epoch
+from cvcore.train.loop import OptimizeOptions, Progress
+from cvcore.train.run import EpochReport, RunOptions, run_epochs
+from cvcore.train.samples import load_dataset
+from jobs.train import run_train
+from jobs.train_spec import EpochRecord, TrainSpec
+from jobs.train_watch import read_history
+from jobs.train_worker import STATE_NAME, keep_epoch, load_run, prepare_run, read_file
+from tests.s3_files import new_bucket, upload
+from tests.s3_servers import S3Server
+
+LABELS = ("bolt", "nut", "washer", "gear", "bearing", "bracket")
+SMALL = SceneSpec(min_side=200, max_side=280)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_scenes(folder / "train", num_scenes=24, seed=300, spec=SMALL)
+    write_scenes(folder / "val", num_scenes=4, seed=900, spec=SMALL)
+    return folder
+
+
+def make_spec(folder: Path, out_folder: Path, /, **changes: Any) -> TrainSpec:
+    settings = {
+        "data": str(folder / "train"),
+        "val_data": str(folder / "val"),
+        "out": str(out_folder),
+        "width": 4,
+        "input_size": 96,
+        "epochs": 2,
+        "batch_size": 4,
+        "lr": 4e-3,
+        "num_threads": 1,
+        "precision": "fp32",
+    }
+    return TrainSpec.model_validate({**settings, **changes})
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_two_epochs_lower_the_loss_and_equal_the_bare_loop(data: Path, tmp_path: Path) -> None:
+    spec = make_spec(data, tmp_path / "out")
+    told: list[EpochRecord] = []
+    result = run_train(spec, on_epoch=told.append)
+    assert tuple(told) == result.history
+    assert [record.epoch for record in result.history] == [0, 1]
+    assert result.history[1].loss < result.history[0].loss
+    assert result.resumed_at == 0
+
+    checkpoint = read_checkpoint(Path(result.checkpoint).read_bytes())
+    assert checkpoint.labels == LABELS
+    model = build_tiny(checkpoint.labels, **checkpoint.config)
+    load_into(model, checkpoint.state)
+    assert json.loads((tmp_path / "out/history.json").read_text())[1]["loss"] == result.history[1].loss
+    assert [record.loss for record in result.history] == pytest.approx(bare_losses(spec), rel=1e-4)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_cut_off_run_continues_and_a_finished_one_rests(data: Path, tmp_path: Path) -> None:
+    spec = make_spec(data, tmp_path / "out")
+    reference = bare_losses(spec)
+    progress, reports = bare_run(spec)
+    keep_epoch(spec, progress, next(reports), None)
+
+    continued = run_train(spec)
+    assert continued.resumed_at == 1
+    assert [record.epoch for record in continued.history] == [0, 1]
+    assert [record.loss for record in continued.history] == pytest.approx(reference, rel=1e-4)
+
+    before = (tmp_path / "out" / STATE_NAME).stat().st_mtime_ns
+    again = run_train(spec)
+    assert again.resumed_at == 2
+    assert again.history == continued.history
+    assert (tmp_path / "out" / STATE_NAME).stat().st_mtime_ns == before
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_two_workers_share_an_epoch(data: Path, tmp_path: Path) -> None:
+    spec = make_spec(data, tmp_path / "out", num_workers=2)
+    result = run_train(spec)
+    assert len(result.history) == 2
+    assert result.history[1].loss < 1.05 * result.history[0].loss
+    saved = load_run(spec)
+    assert saved is not None
+    assert saved.progress["step"] == 2 * 24 // (2 * spec.batch_size)
+
+
+def bare_run(spec: TrainSpec) -> tuple[Progress, Iterator[EpochReport]]:
+    """The same run without Ray."""
+    torch.manual_seed(spec.seed)
+    model = build_tiny(LABELS, width=4, input_size=96)
+    train, held_out = (
+        load_dataset(partial(read_file, spec, folder), LABELS, model.input_spec)
+        for folder in (spec.data, spec.val_data)
+    )
+    total = spec.epochs * steps_per_epoch(len(train.samples), spec.batch_size)
+    progress = Progress(model, model, model.loss, OptimizeOptions(spec.lr, total, total // 4))
+    return progress, run_epochs(progress, train, held_out, RunOptions(spec.epochs, spec.batch_size))
+
+
+def bare_losses(spec: TrainSpec) -> list[float]:
+    return [report.loss.total for report in bare_run(spec)[1]]
+
+
+def test_another_runs_state_is_not_continued(data: Path, tmp_path: Path) -> None:
+    spec = make_spec(data, tmp_path / "out")
+    progress, reports = bare_run(spec)
+    keep_epoch(spec, progress, next(reports), None)
+    with pytest.raises(SpecError, match="other settings"):
+        run_train(make_spec(data, tmp_path / "out", lr=1e-3))
+
+
+def test_how_a_run_is_carried_out_does_not_make_it_another(data: Path, tmp_path: Path) -> None:
+    spec = make_spec(data, tmp_path)
+    assert make_spec(data, tmp_path, max_failures=0, num_threads=2).digest == spec.digest
+    assert make_spec(data, tmp_path, seed=1).digest != spec.digest
+
+
+def test_data_that_cannot_be_trained_on_is_refused_before_ray_starts(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no training data"):
+        run_train(make_spec(data, tmp_path / "out", data=str(tmp_path / "nothing")))
+    document = json.loads((data / "val/annotations.json").read_text())
+    document["categories"].append({"id": 7, "name": "spring"})
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    with pytest.raises(SpecError, match="spring"):
+        run_train(make_spec(data, tmp_path / "out", val_data=str(tmp_path)))
+
+
+def test_unknown_fields_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="learning_rate"):
+        make_spec(data, tmp_path, learning_rate=1.0)
+
+
+def test_data_and_state_may_live_on_s3(data: Path, tmp_path: Path, s3_environment: S3Server) -> None:
+    bucket = new_bucket(s3_environment)
+    files = sorted(path for path in (data / "val").rglob("*") if path.is_file())
+    upload(s3_environment, bucket, {f"val/{f.relative_to(data / 'val')}": f.read_bytes() for f in files})
+    remote = make_spec(data, tmp_path, data=f"s3://{bucket}/val", out=f"s3://{bucket}/out")
+    local = make_spec(data, tmp_path, data=str(data / "val"))
+    progress, reports = bare_run(remote)
+    saved = keep_epoch(remote, progress, next(reports), None)
+    assert saved.history[0].loss == pytest.approx(next(bare_run(local)[1]).loss.total, rel=1e-4)
+    loaded = load_run(remote)
+    assert loaded is not None
+    assert loaded.history == saved.history == read_history(remote)
+
+
+def test_anchors_are_fitted_to_the_data_on_request(data: Path, tmp_path: Path) -> None:
+    _, _, model = prepare_run(make_spec(data, tmp_path, anchors="fit"), LABELS)
+    areas = [w * h for scale in model.anchors for w, h in scale]
+    assert len(areas) == 9
+    assert areas == sorted(areas)
+    assert model.anchors != build_tiny(LABELS).anchors
+
+
+def test_a_run_may_start_from_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    start = build_tiny(LABELS, width=4, input_size=96)
+    file = tmp_path / "start.safetensors"
+    for labels in (LABELS, (*LABELS[:5], "spring")):
+        body = save_checkpoint(
+            start.state_dict(), model="tiny", config=start.config, labels=labels, training={}
+        )
+        file.write_bytes(body)
+        spec = make_spec(data, tmp_path, init=str(file))
+        if labels == LABELS:
+            _, _, model = prepare_run(spec, LABELS)
+            assert torch.equal(model.body.stem[0][0].weight, start.body.stem[0][0].weight)
+        else:
+            with pytest.raises(SpecError, match="spring"):
+                prepare_run(spec, LABELS)
