@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.veedor-set-up
 DEMO := demo
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test faults check bench clean
 
 setup: $(SETUP)
 
@@ -21,6 +21,13 @@ demo: setup
 test: setup
 	bash .ci/system-packages
 	$(BIN)/python -m pytest
+
+# The tests of tests/faults with all their parameters: takes long, and makes docs/reliability.md.
+faults: setup
+	bash .ci/system-packages
+	rm -f docs/reliability.json
+	VEEDOR_FAULTS=full VEEDOR_FAULTS_JSON=docs/reliability.json $(BIN)/python -m pytest --timeout=7200 tests/faults
+	$(BIN)/python -m tests.faults.table docs/reliability.json > docs/reliability.md
 
 check: setup
 	$(BIN)/ruff check .
