@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.veedor-set-up
 DEMO := demo
+BENCHMARKS := $(filter-out %/common.py %/table.py,$(wildcard benchmarks/*.py))
 
 .PHONY: setup demo test faults check bench clean
 
@@ -35,7 +36,8 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in $(BENCHMARKS); do $(BIN)/python $$script --json || exit 1; done
+	$(BIN)/python benchmarks/table.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
