@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionResources
 from ray.util.annotations import RayDeprecationWarning
@@ -98,7 +97,8 @@ def _three_stages(pipeline: Pipeline) -> Dataset:
 
 def _one_stage(pipeline: Pipeline) -> Dataset:
     """Each actor does whole units."""
-    numbers = ray.data.from_arrow([pa.table({"unit": [unit]}) for unit in pipeline.units])
+    rows = [{"unit": unit} for unit in pipeline.units]
+    numbers = ray.data.from_items(rows, override_num_blocks=len(rows))  # one unit, one block
     return numbers.map_batches(
         WholeUnitStage,
         fn_constructor_args=(pipeline.model, pipeline.infer, pipeline.decode, pipeline.publish),

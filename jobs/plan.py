@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from jobs.schemas import PLAN_SCHEMA
+from jobs.pinned import PinnedInputs, pin_inputs
 from jobs.spec import SourceSection
 from jobs.storage import ObjectInfo
 
@@ -26,15 +21,13 @@ MIN_IMAGES_PER_UNIT = 8
 MAX_UNIT_BYTES = 128 * 2**20
 WANTED_UNITS = 64
 MAX_FILES = 10_000
-CHUNK_ROWS = 65_536
 
 
 @dataclass(frozen=True)
 class Selection:
     """Inputs in byte order of location, and what was passed over, counted by extension."""
 
-    inputs: pa.Table
-    digest: str
+    inputs: PinnedInputs
     skipped: dict[str, int] = field(default_factory=dict)
 
 
@@ -44,19 +37,19 @@ class Plan:
 
     Attributes:
         job_id: SHA-256, hexadecimal, of spec, inputs, model and code.
-        inputs: `jobs.schemas.PLAN_SCHEMA`, a row for each input.
+        inputs: what is worked on, in order.
         images_per_unit: inputs in every unit but the last.
         units_per_file: units whose rows share one Parquet file.
     """
 
     job_id: str
-    inputs: pa.Table
+    inputs: PinnedInputs
     images_per_unit: int
     units_per_file: int
 
     @property
     def num_inputs(self) -> int:
-        return int(self.inputs.num_rows)
+        return self.inputs.num_rows
 
     @property
     def num_units(self) -> int:
@@ -78,17 +71,10 @@ class Plan:
 
 
 def select_inputs(listed: Iterable[ObjectInfo], source: SourceSection) -> Selection:
-    """Choose inputs by name, in byte order of location, keeping memory to Arrow columns."""
+    """Choose inputs by name, in byte order of location, as they are listed."""
     skipped: Counter[str] = Counter()
-    digest = hashlib.sha256()
-    chunks = []
-    taken = (info for info in listed if _is_taken(info.uri, source, skipped))
-    while rows := list(islice(taken, CHUNK_ROWS)):
-        for info in rows:
-            digest.update(f"{info.uri}\0{info.etag}\0{info.size}\n".encode(errors="surrogatepass"))
-        columns = [[r.uri for r in rows], [r.etag for r in rows], [r.size for r in rows]]
-        chunks.append(pa.record_batch(columns, schema=PLAN_SCHEMA))
-    return Selection(pa.Table.from_batches(chunks, PLAN_SCHEMA), digest.hexdigest(), dict(skipped))
+    inputs = pin_inputs(info for info in listed if _is_taken(info.uri, source, skipped))
+    return Selection(inputs, dict(skipped))
 
 
 def _is_taken(uri: str, source: SourceSection, skipped: Counter[str]) -> bool:
@@ -128,15 +114,3 @@ def make_job_id(
     """SHA-256, hexadecimal, over everything that decides a job's rows."""
     parts = [identity, inputs_digest, json.dumps(model_digests, sort_keys=True), code_version]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def encode_plan(inputs: pa.Table) -> bytes:
-    """The plan's inputs as Parquet."""
-    buffer = io.BytesIO()
-    pq.write_table(inputs, buffer, compression="zstd", row_group_size=CHUNK_ROWS)
-    return buffer.getvalue()
-
-
-def decode_plan(body: bytes) -> pa.Table:
-    """The inverse of `encode_plan`."""
-    return pq.read_table(pa.BufferReader(body)).cast(PLAN_SCHEMA)

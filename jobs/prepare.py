@@ -200,7 +200,7 @@ def _plan_job(
     per_file = spec.sink.units_per_file or choose_units_per_file(-(-num_inputs // per_unit))
     job_id = make_job_id(
         identity=spec.identity(),
-        inputs_digest=selection.digest,
+        inputs_digest=selection.inputs.digest,
         model_digests=model["digests"],
         code_version=code_version(),
     )

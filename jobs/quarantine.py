@@ -90,7 +90,7 @@ def quarantine_suspects(
         start, count = plan.unit_rows(unit)
         rows = [row for row in range(start, start + count) if row not in pipeline.decode.quarantined]
         for row in find_deadly(rows, _trial(pipeline, stage, unit)):
-            item = Quarantined(row, plan.inputs.column("uri")[row].as_py(), stage)
+            item = Quarantined(row, plan.inputs.rows([row]).column("uri")[0].as_py(), stage)
             body = json.dumps(asdict(item)).encode()
             store.create(join(folder.quarantine, f"{row}.json"), body, writer=writer)
             found.append(item)

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cvcore.errors import SpecError
-from jobs.plan import Plan, decode_plan, encode_plan
+from jobs.pinned import PinnedInputs
+from jobs.plan import Plan
 from jobs.schemas import SCHEMA_VERSION
 from jobs.storage import ObjectMissing, StorageError, Store, join
 
@@ -165,9 +166,11 @@ def _model_text(model: dict[str, Any]) -> str:
     return f"{model['name']} {digests}"
 
 
-def claim(folder: RunFolder, store: Store, record: JobRecord, inputs: Any, *, writer: str) -> JobRecord:
+def claim(
+    folder: RunFolder, store: Store, record: JobRecord, inputs: PinnedInputs, *, writer: str
+) -> JobRecord:
     """Store the plan, then claim the folder for its job. The first claim stands and is returned."""
-    store.create(folder.plan(record.job_id), encode_plan(inputs), writer=writer)
+    store.create(folder.plan(record.job_id), inputs.parquet.to_pybytes(), writer=writer)
     body = json.dumps(asdict(record), indent=1, sort_keys=True).encode()
     if store.create(folder.job, body, writer=writer) != "exists":
         return record
@@ -181,12 +184,13 @@ def claim(folder: RunFolder, store: Store, record: JobRecord, inputs: Any, *, wr
 
 def load_plan(folder: RunFolder, store: Store, record: JobRecord) -> Plan:
     """The stored plan of the folder's job."""
-    inputs = decode_plan(store.read(folder.plan(record.job_id)))
+    uri = folder.plan(record.job_id)
+    try:
+        inputs = PinnedInputs.from_parquet(store.read(uri))
+    except ValueError as error:
+        raise StorageError(f"{uri} is not the plan of its job ({error}): it was altered") from error
     if inputs.num_rows != record.num_inputs:
-        raise StorageError(
-            f"{folder.plan(record.job_id)} has {inputs.num_rows} rows, its job {record.num_inputs}: "
-            "it was altered"
-        )
+        raise StorageError(f"{uri} has {inputs.num_rows} rows, its job {record.num_inputs}: it was altered")
     return Plan(record.job_id, inputs, record.images_per_unit, record.units_per_file)
 
 

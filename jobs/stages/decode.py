@@ -54,7 +54,7 @@ class DecodeStage:
     def decode_rows(self, rows: Sequence[int], *, unit: int) -> pa.Table:
         """Decode some rows of the plan; those set aside are not touched."""
         plan: Plan = ray.get(self.plan)
-        inputs = plan.inputs.take(list(rows)).to_pylist()
+        inputs = plan.inputs.rows(rows).to_pylist()
         for item, row in zip(inputs, rows, strict=True):
             item["ended"] = self.quarantined.get(row)
         store = process_store(is_s3(inputs[0]["uri"]), self.access)
