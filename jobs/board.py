@@ -27,8 +27,9 @@ class _Board:
     def add(self, stage: str, unit: int, ok: int, failed: int) -> None:
         self._counts.setdefault(stage, {})[unit] = (ok, failed)  # a unit that is done again counts once
 
-    def begin(self, stage: str, unit: int) -> None:
+    def begin(self, stage: str, unit: int) -> int:
         self._begun[stage, unit] = self._begun.get((stage, unit), 0) + 1
+        return self._begun[stage, unit]
 
     def end(self, stage: str, unit: int) -> None:
         self._begun.pop((stage, unit), None)
@@ -61,11 +62,15 @@ class Tally:
         self.board.add.remote(stage, unit, ok, failed)
 
     @contextlib.contextmanager
-    def working_on(self, stage: str, unit: int) -> Iterator[None]:
-        """Note that a unit began and ended, so that one whose process dies is known; waits for the first."""
+    def working_on(self, stage: str, unit: int) -> Iterator[int]:
+        """Note that a unit began and ended, so that one whose process dies is known; waits for the first.
+
+        Yields how often it began since it last ended.
+        """
+        beginnings = 1
         with contextlib.suppress(ray.exceptions.RayError):
-            ray.get(self.board.begin.remote(stage, unit))
-        yield
+            beginnings = ray.get(self.board.begin.remote(stage, unit))
+        yield beginnings
         self.board.end.remote(stage, unit)
 
     def suspects(self, beginnings: int) -> list[tuple[Any, int]]:

@@ -23,12 +23,14 @@ from jobs.quarantine import run_surviving
 from jobs.ray_session import RaySession
 from jobs.resources import ResourcePlan
 from jobs.sink import PartSummary, part_metadata, pending_units
-from jobs.stages.decode import DecodeStage
+from jobs.stages.decode import DecodeStage, Quarantine
+from jobs.stages.guard import InputBounds
 from jobs.stages.infer import InferSettings
 from jobs.stages.publish import PublishSettings
 from jobs.storage import StorageError, join
 
 PROGRESS_INTERVAL_S = 0.5
+_CHAINED = "The above exception was the direct cause of the following exception"
 
 
 def execute(
@@ -73,7 +75,7 @@ def execute(
             pipeline = _pipeline(prepared, pending, resources, plan_ref, tally, verbose=verbose)
             watch = Watch(tally, total=plan.num_inputs, before=before, actors=resources.actors)
             with _progress(watch, listener):
-                surviving = run_surviving(pipeline, folder, store, writer=prepared.writer, listener=listener)
+                surviving = run_surviving(pipeline, listener=listener)
                 for summary in surviving:
                     clock.published(summary.rows)
                     done[summary.number] = summary
@@ -113,11 +115,15 @@ def _pipeline(
     verbose: bool,
 ) -> Pipeline:
     spec, record, access = prepared.spec, prepared.record, prepared.spec.storage.access()
+    bounds = InputBounds(spec.limits.max_seconds_per_input, spec.limits.max_memory_per_input)
+    quarantine = Quarantine(prepared.folder.quarantine, access, prepared.writer, bounds)
     return Pipeline(
         plan=prepared.plan,
         units=units,
         resources=resources,
-        decode=DecodeStage(plan_ref, access, prepared.facts.input_spec, spec.limits.decode_limits(), tally),
+        decode=DecodeStage(
+            plan_ref, access, prepared.facts.input_spec, spec.limits.decode_limits(), tally, quarantine
+        ),
         model=ray.put(prepared.model.source),
         infer=InferSettings(
             options=spec.annotate.detect_options(),
@@ -129,6 +135,7 @@ def _pipeline(
             access=access,
             writer=prepared.writer,
             tally=tally,
+            bounds=bounds,
         ),
         publish=PublishSettings(
             prepared.folder, record.units_per_file, part_metadata(record), access, prepared.writer, tally
@@ -191,12 +198,16 @@ def _progress(watch: Watch, listener: Listener) -> Iterator[None]:
 
 
 def _failure_text(error: Exception, *, published: int, total: int) -> str:
-    cause = getattr(error, "cause", None) or error
-    reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
     return (
-        f"the job stopped: {reason}\n{published:,} of {total:,} images are published and safe. "
+        f"the job stopped: {_reason(error)}\n{published:,} of {total:,} images are published and safe. "
         "Run the same command again to continue; -v shows what the workers said."
     )
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in a worker: Ray hands it on as a traceback's text, in advice of its own."""
+    first = str(error).split(_CHAINED)[0].strip() or type(error).__name__
+    return first.splitlines()[-1] if "Traceback" in first else first.splitlines()[0]
 
 
 def _record_run(

@@ -64,6 +64,10 @@ class Plan:
         start = unit * self.images_per_unit
         return start, min(self.images_per_unit, self.num_inputs - start)
 
+    def uri_of(self, row: int) -> str:
+        """Where the input of a row is."""
+        return str(self.inputs.rows([row]).column("uri")[0].as_py())
+
     def units_of_file(self, file: int) -> range:
         """Units whose rows a file holds, in order."""
         start = file * self.units_per_file

@@ -7,10 +7,9 @@ are known.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import ray
 from ray.exceptions import (
@@ -23,31 +22,18 @@ from ray.exceptions import (
 
 from jobs.pipeline import Pipeline, run_pipeline
 from jobs.progress import Listener
-from jobs.run_folder import RunFolder
+from jobs.set_aside import SetAside, StageName, set_aside
 from jobs.sink import PartSummary
-from jobs.stages.decode import DecodeStage
+from jobs.stages.decode import DecodeStage, process_store
 from jobs.stages.infer import InferSettings, InferStage
-from jobs.storage import Store, join
+from jobs.storage import is_s3
 
 CRASHES = (WorkerCrashedError, RayActorError, OutOfMemoryError, NodeDiedError, ObjectLostError)
 MIN_BEGINNINGS = 2
 MAX_STALLS = 3
 
-StageName = Literal["decode", "infer"]
 
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """An input set aside: its row in the plan, and the stage whose process it ended."""
-
-    row: int
-    uri: str
-    stage: StageName
-
-
-def run_surviving(
-    pipeline: Pipeline, folder: RunFolder, store: Store, *, writer: str, listener: Listener
-) -> Iterator[PartSummary]:
+def run_surviving(pipeline: Pipeline, *, listener: Listener) -> Iterator[PartSummary]:
     """Run the pipeline's units; after a crash set the deadly inputs aside and go on with what is left.
 
     Raises:
@@ -55,9 +41,9 @@ def run_surviving(
             input found guilty, or failed otherwise.
     """
     units, stalls = pipeline.units, 0
+    current = _refreshed(pipeline)
     while units:
-        decode = replace(pipeline.decode, quarantined=read_quarantine(folder, store))
-        current, published = replace(pipeline, units=units, decode=decode), set()
+        current, published = replace(current, units=units), set()
         try:
             for summary in run_pipeline(current):
                 published.add(summary.number)
@@ -65,36 +51,40 @@ def run_surviving(
             return
         except CRASHES as error:
             units = [unit for unit in units if unit not in published]
+            before = current.decode.quarantine.known
             listener.step(f"A worker died ({type(error).__name__}); looking for the input that did it")
-            found = quarantine_suspects(current, folder, store, writer=writer)
+            current = _refreshed(current)
+            quarantine_suspects(current, spared=before)
+            current = _refreshed(current)
+            found = [item for row, item in current.decode.quarantine.known.items() if row not in before]
             stalls = 0 if found or published else stalls + 1
             if stalls == MAX_STALLS:
                 raise
             for item in found:
-                listener.step(f"Set aside {item.uri}: it ends the process that works on it", uri=item.uri)
+                listener.step(f"Set aside {item.uri} ({item.reason}): {item.message}", uri=item.uri)
 
 
-def read_quarantine(folder: RunFolder, store: Store) -> dict[int, StageName]:
-    """Rows of the plan that are set aside, with the stage that each one ended."""
-    bodies = [store.read(join(folder.quarantine, name)) for name in store.list_names(folder.quarantine)]
-    found = [Quarantined(**json.loads(body)) for body in bodies]
-    return {item.row: item.stage for item in found}
+def _refreshed(pipeline: Pipeline) -> Pipeline:
+    """The pipeline with what is set aside by now."""
+    decode = pipeline.decode
+    return replace(pipeline, decode=replace(decode, quarantine=decode.quarantine.refreshed()))
 
 
-def quarantine_suspects(
-    pipeline: Pipeline, folder: RunFolder, store: Store, *, writer: str
-) -> list[Quarantined]:
-    """After a crash: find the deadly inputs among the suspects and set them aside, create-only."""
-    found, plan = [], pipeline.plan
+def quarantine_suspects(pipeline: Pipeline, *, spared: Collection[int]) -> None:
+    """After a crash: find the deadly inputs among the suspects and set them aside, create-only.
+
+    A unit with an input that is set aside and not `spared` ended for that known reason, and is not searched.
+    """
+    plan, quarantine = pipeline.plan, pipeline.decode.quarantine
+    store = process_store(is_s3(quarantine.uri), quarantine.access)
     for stage, unit in pipeline.decode.tally.suspects(MIN_BEGINNINGS):
         start, count = plan.unit_rows(unit)
-        rows = [row for row in range(start, start + count) if row not in pipeline.decode.quarantined]
+        rows = [row for row in range(start, start + count) if row not in quarantine.known]
+        if any(row in quarantine.known and row not in spared for row in range(start, start + count)):
+            continue
         for row in find_deadly(rows, _trial(pipeline, stage, unit)):
-            item = Quarantined(row, plan.inputs.rows([row]).column("uri")[0].as_py(), stage)
-            body = json.dumps(asdict(item)).encode()
-            store.create(join(folder.quarantine, f"{row}.json"), body, writer=writer)
-            found.append(item)
-    return found
+            item = SetAside(row, plan.uri_of(row), stage)
+            set_aside(quarantine.uri, store, item, writer=quarantine.writer)
 
 
 def find_deadly(rows: Sequence[int], survives: Callable[[Sequence[int]], bool]) -> list[int]:

@@ -73,12 +73,18 @@ class ResourcesSection(Section):
 
 
 class LimitsSection(Section):
-    """What an input may be, and how many may fail before the job counts as failed."""
+    """What an input may be and may take, and how many may fail before the job counts as failed.
+
+    `max_seconds_per_input` and `max_memory_per_input` (bytes) bound the work on one input; what exceeds them
+    costs that input's row.
+    """
 
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     max_bytes: Annotated[int, Field(ge=1)] = 256 * 2**20
     formats: tuple[ImageFormat, ...] = FORMATS
     extension_mismatch: Literal["fail", "allow"] = "fail"
+    max_seconds_per_input: Annotated[float, Field(gt=0)] = 60.0
+    max_memory_per_input: Annotated[int, Field(ge=64 * 2**20)] = 4 * 2**30
     max_failed_fraction: Fraction = 1.0
 
     def decode_limits(self) -> DecodeLimits:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -23,11 +24,47 @@ from cvcore.types import InputSpec
 from jobs.board import Tally
 from jobs.plan import Plan
 from jobs.schemas import canvas_schema
+from jobs.set_aside import Reason, SetAside, StageName, read_set_aside, set_aside
+from jobs.stages.guard import Guard, InputBounds
 from jobs.storage import Access, StorageError, Store, is_s3, open_store
 
 READ_THREADS = 8
 READ_AHEAD = 16
-CRASHED = "the process that worked on this input died each time; it was set aside"
+READ_AHEAD_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """Where a run keeps the inputs that end processes, and what bounds an input must keep.
+
+    Attributes:
+        uri: `RunFolder.quarantine`.
+        bounds: what one input may take.
+        known: by row of the plan, as read when the pipeline was built.
+    """
+
+    uri: str
+    access: Access
+    writer: str
+    bounds: InputBounds
+    known: Mapping[int, SetAside] = field(default_factory=dict)
+
+    def refreshed(self) -> Quarantine:
+        """With what is set aside by now."""
+        return replace(self, known=read_set_aside(self.uri, self._store()))
+
+    def guard(self, stage: StageName, plan: Plan | None = None) -> Guard:
+        """A guard for this process; with a plan, it sets aside the input that exceeds its bounds."""
+
+        def record(row: int, reason: Reason) -> None:
+            assert plan is not None, "only a guard with a plan is told rows"
+            item = SetAside(row, plan.uri_of(row), stage, reason)
+            set_aside(self.uri, self._store(), item, writer=self.writer)
+
+        return Guard(self.bounds, record)
+
+    def _store(self) -> Store:
+        return process_store(is_s3(self.uri), self.access)
 
 
 @dataclass(frozen=True)
@@ -39,14 +76,16 @@ class DecodeStage:
     input_spec: InputSpec
     limits: DecodeLimits
     tally: Tally
-    quarantined: Mapping[int, str] = field(default_factory=dict)
+    quarantine: Quarantine
 
     def unit_table(self, unit: int) -> pa.Table:
         """Decode a unit: `jobs.schemas.canvas_schema`, a row for each input in the plan's order."""
         plan: Plan = ray.get(self.plan)
         start, count = plan.unit_rows(unit)
-        with self.tally.working_on("decode", unit):
-            table = self.decode_rows(range(start, start + count), unit=unit)
+        with self.tally.working_on("decode", unit) as beginnings:
+            # What ended the attempt before may have been set aside since the pipeline was built.
+            stage = self if beginnings < 2 else replace(self, quarantine=self.quarantine.refreshed())
+            table = stage.decode_rows(range(start, start + count), unit=unit)
         num_ok = table.column("status").to_pylist().count("ok")
         self.tally.add("decode", unit, ok=num_ok, failed=count - num_ok)
         return table
@@ -56,9 +95,10 @@ class DecodeStage:
         plan: Plan = ray.get(self.plan)
         inputs = plan.inputs.rows(rows).to_pylist()
         for item, row in zip(inputs, rows, strict=True):
-            item["ended"] = self.quarantined.get(row)
+            item |= {"row": row, "set_aside": self.quarantine.known.get(row)}
         store = process_store(is_s3(inputs[0]["uri"]), self.access)
-        return decode_inputs(inputs, store, self.input_spec, self.limits, unit=unit)
+        guard = self.quarantine.guard("decode", plan)
+        return decode_inputs(inputs, store, self.input_spec, self.limits, unit=unit, guard=guard)
 
 
 class UnitSource(Datasource):  # type: ignore[misc]  # Ray ships no types
@@ -103,7 +143,13 @@ def process_store(s3: bool, access: Access) -> Store:
 
 
 def decode_inputs(
-    inputs: list[dict[str, Any]], store: Store, spec: InputSpec, limits: DecodeLimits, *, unit: int
+    inputs: list[dict[str, Any]],
+    store: Store,
+    spec: InputSpec,
+    limits: DecodeLimits,
+    *,
+    unit: int,
+    guard: Guard | None = None,
 ) -> pa.Table:
     """Read inputs ahead in threads and decode them in order; each failure costs its own row alone."""
     canvases = np.zeros((len(inputs), spec.num_bytes), dtype=np.uint8)
@@ -111,34 +157,47 @@ def decode_inputs(
     for index, (item, body) in enumerate(_read_ahead(inputs, store, limits)):
         row: dict[str, Any] = {"uri": item["uri"], "etag": item["etag"], "status": "ok"}
         rows.append(row)
-        if item.get("ended"):
-            row |= {"status": item["ended"], "error_code": "crashed", "error": CRASHED}
+        if aside := item.get("set_aside"):
+            row |= {"status": aside.stage, "error_code": aside.reason, "error": aside.message}
             continue
         try:
-            found = decode_to_canvas(body.result(), spec, limits=limits, name=item["uri"])
+            content = body.result()
+            with guard.on(item["row"]) if guard else nullcontext():
+                found = decode_to_canvas(content, spec, limits=limits, name=item["uri"])
             row |= {"width": found.fit.source_width, "height": found.fit.source_height}
             canvases[index] = found.canvas.reshape(-1)
         except ImageError as error:
             row |= {"status": "decode", "error_code": error.code, "error": str(error)}
         except StorageError as error:
             row |= {"status": "read", "error_code": error.code, "error": str(error)}
+        except Exception as error:  # noqa: BLE001  # a defect that one input brings out must not cost its neighbours
+            row |= {
+                "status": "decode",
+                "error_code": "unexpected",
+                "error": f"{type(error).__name__}: {error}",
+            }
     return _canvas_table(rows, canvases, spec, unit=unit)
 
 
 def _read_ahead(
     inputs: list[dict[str, Any]], store: Store, limits: DecodeLimits
 ) -> Iterator[tuple[dict[str, Any], Future[bytes]]]:
+    """Each input with its body to come; reading ahead is bounded in number and, by listed size, in bytes."""
     with ThreadPoolExecutor(READ_THREADS) as pool:
         waiting: deque[tuple[dict[str, Any], Future[bytes]]] = deque()
+        bytes_ahead = 0
         for item in inputs:
-            waiting.append((item, pool.submit(_read, item, store, limits)))
-            if len(waiting) >= READ_AHEAD:
+            while waiting and (len(waiting) >= READ_AHEAD or bytes_ahead + item["size"] > READ_AHEAD_BYTES):
+                bytes_ahead -= waiting[0][0]["size"]
                 yield waiting.popleft()
-        yield from waiting
+            waiting.append((item, pool.submit(_read, item, store, limits)))
+            bytes_ahead += item["size"]
+        while waiting:
+            yield waiting.popleft()
 
 
 def _read(item: dict[str, Any], store: Store, limits: DecodeLimits) -> bytes:
-    if item.get("ended"):
+    if item.get("set_aside"):
         return b""
     if item["size"] > limits.max_bytes:
         raise ImageError(

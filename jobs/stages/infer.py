@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from cvcore.models import ModelSource, build_model
 from cvcore.types import Detections, DetectOptions
 from jobs.board import Tally
 from jobs.stages.batching import choose_batch_size, measure_rates
+from jobs.stages.guard import Guard, InputBounds
 from jobs.stages.rows import Failure, result_table
 from jobs.storage import Access, open_store
 
@@ -47,6 +49,7 @@ class InferSettings:
     access: Access
     writer: str
     tally: Tally
+    bounds: InputBounds
 
 
 class InferStage:
@@ -61,6 +64,7 @@ class InferStage:
         assert isinstance(detector, Detector), "the driver admits detectors only"
         self._model = detector.to(self._device).eval()
         self._dtype = resolve_precision(settings.precision, self._device)
+        self._guard = Guard(settings.bounds)
         self._run_noise(1)  # the first run of a network allocates and chooses kernels
         self._batch_size = settings.batch_size or self._agreed_batch_size()
         settings.tally.ready(f"{os.uname().nodename}:{os.getpid()}")
@@ -90,17 +94,33 @@ class InferStage:
         start = 0
         while start < len(fits):
             stop = min(start + self._batch_size, len(fits))
-            images = torch.from_numpy(canvases[rows[start:stop]])
-            try:
-                yield from self._infer_batch(images, fits[start:stop])
-            except torch.OutOfMemoryError as error:
-                if stop - start == 1:
-                    yield Failure("out_of_memory", f"one image does not fit on the device: {error}")
-                else:
-                    self._batch_size = max(1, (stop - start) // 2)
-                    torch.cuda.empty_cache()
-                    continue
+            with self._guard.on(None, num_inputs=stop - start):
+                found = self._infer_surely(torch.from_numpy(canvases[rows[start:stop]]), fits[start:stop])
+            yield from found
             start = stop
+
+    def _infer_surely(self, images: Tensor, fits: Sequence[Fit]) -> list[Detections | Failure]:
+        """A result or a reason for each image: a batch that fails is halved until the guilty are alone."""
+        try:
+            return self._infer_batch(images, fits)
+        except torch.AcceleratorError:
+            # The device's context is lost, and every later call would fail: a new process has to go on.
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
+        except Exception as error:  # noqa: BLE001  # a defect that one image brings out costs that image
+            out_of_memory = isinstance(error, torch.OutOfMemoryError)
+            if len(fits) == 1:
+                return [_failure(error)]
+            middle = len(fits) // 2
+            if out_of_memory:
+                self._batch_size = min(self._batch_size, middle)
+        if out_of_memory:  # outside of the handler, whose traceback keeps the batch's tensors
+            torch.cuda.empty_cache()
+        found: list[Detections | Failure] = []
+        while len(found) < len(fits):
+            part = slice(len(found), len(found) + min(middle, self._batch_size))
+            found += self._infer_surely(images[part], fits[part])
+        return found
 
     @torch.inference_mode()
     def _infer_batch(self, images: Tensor, fits: Sequence[Fit]) -> list[Detections | Failure]:
@@ -140,6 +160,12 @@ class InferStage:
         spec = self._model.input_spec
         noise = torch.randint(0, 256, (size, spec.height, spec.width, 3), dtype=torch.uint8)
         self._infer_batch(noise, [plan_fit(spec.height, spec.width, spec)] * size)
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, torch.OutOfMemoryError):
+        return Failure("out_of_memory", f"one image does not fit on the device: {error}")
+    return Failure("unexpected", f"{type(error).__name__}: {error}")
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:

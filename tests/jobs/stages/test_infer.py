@@ -16,7 +16,9 @@ from cvcore.image.limits import DecodeLimits
 from cvcore.models import ModelSource
 from cvcore.types import DetectOptions
 from jobs.board import Tally
+from jobs.stages import decode
 from jobs.stages.decode import decode_inputs
+from jobs.stages.guard import InputBounds
 from jobs.stages.infer import InferSettings, InferStage, resolve_precision
 from jobs.storage import Access, open_store
 from tests.corpus import good_image
@@ -50,6 +52,7 @@ def make_stage(folder: Path, model: TinyDetector, *, batch_size: int | None = 4)
         access=Access(),
         writer="w",
         tally=Tally.start(),
+        bounds=InputBounds(max_seconds=60, max_memory=2**32),
     )
     return InferStage(ray.put(source), settings)
 
@@ -131,6 +134,43 @@ def test_one_image_that_never_fits_is_a_status(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(stage._model, "forward", full)
     assert stage(batch).column("error_code").to_pylist() == ["out_of_memory"] * 3
+
+
+def test_a_defect_that_one_image_brings_out_costs_that_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = small_model()
+    batch = unit(tmp_path, model, [good_image(i) for i in range(7)])
+    sound = make_stage(tmp_path, model, batch_size=1)(batch).to_pylist()
+    stage = make_stage(tmp_path, model, batch_size=4)
+    preprocess, guilty = stage._model.preprocess, batch.column("canvas")[5].as_py()
+
+    def defective(images: torch.Tensor, fits: object) -> torch.Tensor:
+        if any(image.numpy().tobytes() == guilty for image in images):
+            raise ZeroDivisionError("a defect")
+        return preprocess(images, fits)
+
+    monkeypatch.setattr(stage._model, "preprocess", defective)
+    rows = stage(batch).to_pylist()
+    assert [row["status"] for row in rows] == ["ok"] * 5 + ["infer"] + ["ok"]
+    assert (rows[5]["error_code"], rows[5]["error"]) == ("unexpected", "ZeroDivisionError: a defect")
+    assert [len(r["detections"]) for r in rows if r["detections"] is not None] == [
+        len(row["detections"]) for index, row in enumerate(sound) if index != 5
+    ]
+
+
+def test_a_defect_of_the_decoder_costs_its_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = decode.decode_to_canvas
+
+    def defective(data: bytes, *arguments: object, **options: object) -> object:
+        if data.endswith(b"!"):
+            raise KeyError("a defect")
+        return sound(data, *arguments, **options)
+
+    monkeypatch.setattr(decode, "decode_to_canvas", defective)
+    rows = unit(tmp_path, small_model(), [good_image(0), good_image(1) + b"!", good_image(2)]).to_pylist()
+    assert [row["status"] for row in rows] == ["ok", "decode", "ok"]
+    assert (rows[1]["error_code"], rows[1]["error"]) == ("unexpected", "KeyError: 'a defect'")
 
 
 def test_the_first_measured_batch_size_stands_for_all_replicas(tmp_path: Path) -> None:
