@@ -15,9 +15,9 @@ HEADER = """\
 # Reliability
 
 What was attacked, how often, and what came of it. `make faults` makes this page; `make test` runs the same
-tests on a seeded sample. A *difference* is a row, a file or a count unlike the undisturbed result, or a published
-object that changed. A *failure* is an attacked run that ended with an error; where there were any, the
-column beside it says what running the same command again did.
+tests on a seeded sample. A *difference* is a row, a file or a count unlike the undisturbed result, or a
+published object that changed. A *failure* is an attacked run that ended with an error; *rerun* says what
+running the same command again did.
 """
 
 
