@@ -102,6 +102,7 @@ def _run(
     content: dict[str, Any], *, name: str, address: str | None, dry_run: bool, as_json: bool, verbose: bool
 ) -> None:
     from cluster.console import open_display
+    from cluster.last_words import last_words
     from jobs.catalog import find_job
     from jobs.outcome import JobFailed
     from jobs.spec import validate_spec
@@ -116,7 +117,8 @@ def _run(
             print_dry_run(spec, display, address=address)
             return
         signal.signal(signal.SIGTERM, _interrupt)
-        result = job.run(spec, listener=display, address=address, verbose=verbose)
+        with last_words(as_json=as_json):
+            result = job.run(spec, listener=display, address=address, verbose=verbose)
     except JobFailed as error:
         display.error(str(error))
         raise typer.Exit(EXIT_FAILED) from error

@@ -11,7 +11,15 @@ import ray
 
 from jobs.plan import Plan
 from jobs.run_folder import JobRecord, RunFolder, part_name, published_numbers
-from jobs.sink import PartSummary, file_rows, merge_file, part_metadata, read_summary, success_manifest
+from jobs.sink import (
+    PartSummary,
+    file_rows,
+    merge_file,
+    part_metadata,
+    read_summary,
+    remove_parts,
+    success_manifest,
+)
 from jobs.stages.decode import process_store
 from jobs.storage import Access, Store, is_s3
 
@@ -93,7 +101,6 @@ def finish_job(
     manifest = success_manifest(record, summaries, names=[part_name(f) for f in range(plan.num_files)])
     body = json.dumps(manifest, indent=1).encode()
     store.create(folder.success, body, writer=writer)
-    for number in published_numbers(folder.parts, store) if plan.units_per_file > 1 else ():
-        store.delete(folder.unit(number, units_per_file=plan.units_per_file))
+    remove_parts(folder, store, units_per_file=plan.units_per_file)
     standing: dict[str, Any] = json.loads(store.read(folder.success))
     return standing

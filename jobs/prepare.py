@@ -30,6 +30,7 @@ from jobs.run_folder import (
     probe_create_only,
     read_job,
 )
+from jobs.sink import remove_parts
 from jobs.spec import AnnotateSpec
 from jobs.storage import BucketMissing, Store, base_name, open_store
 
@@ -68,6 +69,7 @@ def find_finished(spec: AnnotateSpec) -> dict[str, Any] | None:
     if record is None or not store.exists(folder.success):
         return None
     _check_same(record, spec, model_identity(spec, fetch_model(spec.model, access)))
+    remove_parts(folder, store, units_per_file=record.units_per_file)  # of a driver that ended doing so
     manifest: dict[str, Any] = json.loads(store.read(folder.success))
     return manifest
 

@@ -16,6 +16,8 @@ from ray._private import worker as ray_worker
 
 from jobs.resources import ClusterShape, NodeShape
 
+EMBEDDED_HEAD_TIMEOUT_S = 15
+
 
 @dataclass(frozen=True)
 class RaySession:
@@ -41,6 +43,9 @@ def ray_session(*, address: str | None = None, verbose: bool = False) -> Iterato
     where = _where(address)
     if not joined:
         options = {"include_dashboard": False} if where == "local" else {}
+        if where == "local":
+            # A lost head ends the driver after this time; an embedded one never comes back.
+            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(EMBEDDED_HEAD_TIMEOUT_S))
         # Ray prints what went wrong in workers on standard output, whatever log_to_driver says.
         ray_worker._worker_logs_enabled = verbose
         with contextlib.nullcontext() if verbose else _quiet_core():

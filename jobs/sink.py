@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from jobs.plan import Plan
 from jobs.run_folder import JobRecord, RunFolder, published_numbers
 from jobs.schemas import SCHEMA_VERSION
-from jobs.storage import StorageError, Store
+from jobs.storage import ObjectMissing, StorageError, Store
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,20 @@ def merge_file(
 ) -> PartSummary:
     """Merge a file's units, all of which must be published. Any process may do this, twice or late."""
     tables = []
-    for unit in plan.units_of_file(file):
-        uri = folder.unit(unit, units_per_file=plan.units_per_file)
-        tables.append(decode_part(store.read(uri)))
+    try:
+        for unit in plan.units_of_file(file):
+            uri = folder.unit(unit, units_per_file=plan.units_per_file)
+            tables.append(decode_part(store.read(uri)))
+    except ObjectMissing:
+        # Parts go when another driver has finished the job: then the file stands.
+        return read_summary(store, folder.file(file), file, rows=file_rows(plan, file))
     return publish(store, folder.file(file), file, pa.concat_tables(tables), metadata=metadata, writer=writer)
+
+
+def remove_parts(folder: RunFolder, store: Store, *, units_per_file: int) -> None:
+    """Delete the units that waited to be merged: once a job is done, nothing needs them."""
+    for number in published_numbers(folder.parts, store) if units_per_file > 1 else ():
+        store.delete(folder.unit(number, units_per_file=units_per_file))
 
 
 def pending_units(plan: Plan, folder: RunFolder, store: Store) -> list[int]:

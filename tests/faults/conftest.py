@@ -97,7 +97,7 @@ def s3_job(server: S3Server, scratch: Path, images: int, **sink: Any) -> ToyJob:
 
 
 @pytest.fixture
-def address(ray_cluster: None) -> str:
+def address(ray_cluster: None) -> str:  # noqa: ARG001
     """Of the session's cluster, for drivers to join."""
     found: str = ray.get_runtime_context().gcs_address
     return found

@@ -27,7 +27,7 @@ TUNED_BATCH = 4
 
 @dataclass(frozen=True)
 class Harm:
-    """What happens at call `number`: the driver is killed, or the job's processes are stopped where they are."""
+    """What happens at call `number`: the driver is killed, or all processes of the job are stopped."""
 
     number: int
     moment: Literal["before", "after"]
@@ -36,7 +36,7 @@ class Harm:
 
 @dataclass(frozen=True)
 class Call:
-    """One storage call: who made it, which, and the last names of its location."""
+    """One storage call: who made it, which, and of what location."""
 
     pid: int
     method: str
@@ -68,6 +68,12 @@ class Book:
     @property
     def driver(self) -> int:
         return int((self.folder / "driver").read_text())
+
+    def number_of(self, method: str, name: str) -> int:
+        """The number of the first call of a method on an object of a name."""
+        return next(
+            n for n, c in enumerate(self.calls, 1) if c.method == method and c.uri.endswith(f"/{name}")
+        )
 
     def note(self, method: str, uri: str) -> int:
         """Write a call down; returns its number."""

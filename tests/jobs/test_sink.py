@@ -143,6 +143,18 @@ def test_readers_see_nothing_of_a_file_before_all_its_units_are_there(tmp_path: 
     assert store.list_names(folder.data) == []
 
 
+def test_a_file_whose_units_another_driver_has_removed_is_read_back(tmp_path: Path) -> None:
+    folder, plan = RunFolder(str(tmp_path)), make_plan(units_per_file=3)
+    record, store = make_record(plan), open_store(str(tmp_path))
+    publish_units(folder, plan, list(range(plan.num_units)))
+    for file in range(plan.num_files):
+        merge_file(store, folder, plan, file, metadata=part_metadata(record), writer="m")
+    finish_job(folder, store, plan, record, {}, writer="m")
+    assert store.list_names(folder.parts) == []
+    late = merge_file(store, folder, plan, 0, metadata=part_metadata(record), writer="late")
+    assert (late.rows, late.failures) == (12, {"empty": 3})
+
+
 @pytest.mark.parametrize("damage", ["missing", "short", "not parquet"])
 def test_finishing_refuses_what_does_not_match_the_plan(tmp_path: Path, damage: str) -> None:
     folder, plan = RunFolder(str(tmp_path)), make_plan(units_per_file=1)
