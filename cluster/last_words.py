@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 LOST = (
     "the driver was ended from outside (kill -9, or the machine ran out of memory), or by Ray because its "
-    "node or the head of its cluster was lost. What is published is safe: run the same command again to continue."
+    "node or the head of its cluster was lost. What is published is safe: run the same command again to "
+    "continue."
 )
 # A shell costs a millisecond and needs no import; it speaks when its input ends without a word.
 SCRIPT = 'read -r word || printf "%s\\n" "$0"'
