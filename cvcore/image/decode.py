@@ -1,7 +1,8 @@
 """Decode untrusted image bytes: checked before a pixel is decoded, upright RGB after.
 
 Every failure is an `ImageError` with one of these codes: `empty`, `too_many_bytes`, `not_an_image`,
-`format_not_allowed`, `extension_mismatch`, `too_large`, `unsupported_mode`, `truncated`, `corrupt`.
+`format_not_allowed`, `extension_mismatch`, `too_large`, `too_complex`, `unsupported_mode`, `truncated`,
+`corrupt`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from cvcore.errors import ImageError
 from cvcore.image.fit import Fit, draw_fit, plan_fit
+from cvcore.image.jpeg import count_scans
 from cvcore.image.limits import DecodeLimits
 from cvcore.image.rgb import read_orientation, swaps_sides, to_rgb, turn_upright
 from cvcore.image.sniff import declared_size, format_of_extension, sniff_format
@@ -73,6 +75,12 @@ _PILLOW_MODULES = re.compile(r"PIL\b")
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves this many times the pixels needed, each
 # way; the smoothing resize then hides the difference.
 _JPEG_HEADROOM = 2
+
+# A file of kilobytes can ask for hours of work: a pass over its pixels for each scan, or, in the one decoder
+# that Pillow has written in Python, a step for each pixel.
+MAX_JPEG_SCANS = 64
+MAX_RLE_PIXELS = 2**23
+_MAX_DETAIL_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +196,7 @@ def _read_header(data: bytes, image_format: str, limits: DecodeLimits) -> ImageF
         _check_pixels(*declared, limits)
     image = _READERS[image_format](io.BytesIO(data))
     _check_pixels(*image.size, limits)
+    _check_work(image, data)
     if isinstance(image, TiffImageFile):
         # Each tile is decoded whole, and a tile may be declared larger than its image.
         _check_pixels(int(image.tag_v2.get(322, 1)), int(image.tag_v2.get(323, 1)), limits)
@@ -205,6 +214,21 @@ def _check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
         )
 
 
+def _check_work(image: ImageFile.ImageFile, data: bytes) -> None:
+    if isinstance(image, JpegImageFile) and count_scans(data, limit=MAX_JPEG_SCANS) > MAX_JPEG_SCANS:
+        raise ImageError("too_complex", f"it has more than {MAX_JPEG_SCANS} scans")
+    run_lengths = isinstance(image, BmpImageFile) and image.info.get("compression") in (
+        BmpImageFile.COMPRESSIONS["RLE8"],
+        BmpImageFile.COMPRESSIONS["RLE4"],
+    )
+    if run_lengths and image.width * image.height > MAX_RLE_PIXELS:
+        raise ImageError(
+            "too_complex",
+            f"{image.width}x{image.height} run-length coded pixels are more than {MAX_RLE_PIXELS}; save it "
+            "without this compression",
+        )
+
+
 @contextmanager
 def _reading(data: bytes, image_format: str, name: str | None) -> Iterator[None]:
     """Turn whatever Pillow raises inside into an `ImageError` that names the file."""
@@ -215,7 +239,7 @@ def _reading(data: bytes, image_format: str, name: str | None) -> Iterator[None]
         raise ImageError(error.code, f"{_label(name)}: {error}") from error
     except _READER_ERRORS as error:
         code = _classify(error, data, image_format)
-        detail = str(error) or type(error).__name__
+        detail = str(error)[:_MAX_DETAIL_CHARS] or type(error).__name__
         raise ImageError(
             code, f"{_label(name)}: this {image_format} file is {_SAYS[code]} ({detail})"
         ) from error

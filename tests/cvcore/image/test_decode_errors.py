@@ -15,6 +15,7 @@ from PIL import Image
 
 from cvcore.errors import ImageError
 from cvcore.image.decode import DecodeLimits, decode_to_canvas, open_image
+from cvcore.image.jpeg import count_scans
 from cvcore.image.limits import FORMATS
 from cvcore.image.sniff import declared_size, sniff_format
 from cvcore.image.tiff import tiff_extent
@@ -299,6 +300,19 @@ def test_nothing_reaches_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     captured = capfd.readouterr()
     assert captured.err == ""
     assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, 1), ({"progressive": True}, 10), ({"progressive": True, "restart_marker_rows": 1}, 10)],
+)
+def test_scans_are_counted(options: dict[str, object], expected: int) -> None:
+    data = encode(PICTURE, "JPEG", **options)
+    assert count_scans(data, limit=64) == expected
+    assert count_scans(data, limit=3) == min(expected, 4)
+    assert count_scans(data[:-2] + (b"\xff\xda\0\x08" + bytes(6)) * 20, limit=64) == (
+        20 + expected if options else 1
+    )
 
 
 def test_errors_survive_pickling() -> None:
