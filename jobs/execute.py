@@ -122,7 +122,12 @@ def _pipeline(
         units=units,
         resources=resources,
         decode=DecodeStage(
-            plan_ref, access, prepared.facts.input_spec, spec.limits.decode_limits(), tally, quarantine
+            plan_ref,
+            access.within(spec.source.uri),
+            prepared.facts.input_spec,
+            spec.limits.decode_limits(),
+            tally,
+            quarantine,
         ),
         model=ray.put(prepared.model.source),
         infer=InferSettings(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from cvcore.catalog import find_model, is_cfg
+from cvcore.catalog import CATALOG, find_model, is_cfg
 from cvcore.errors import ModelError, WeightsError
 from cvcore.models import ModelSource, parse_labels
 from jobs.spec import ModelSection
@@ -18,6 +18,10 @@ from jobs.storage import Access, StorageError, base_name, open_store, resolve_lo
 CACHE = Path("~/.cache/veedor/weights").expanduser()
 CHECKPOINT_SUFFIX = ".safetensors"
 FETCH_TIMEOUT_S = 60
+# Only what the catalogue itself names: a spec must not choose what is imported, or read beside it.
+_SHIPPED = frozenset(
+    entry.weights for entry in CATALOG.values() if (entry.weights or "").startswith("package://")
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def fetch_model(section: ModelSection, access: Access) -> FetchedModel:
 
 
 def _read(reference: str, access: Access) -> bytes:
-    if reference.startswith("package://"):
+    if reference in _SHIPPED:
         package, _, path = reference.removeprefix("package://").partition("/")
         return resources.files(package).joinpath(path).read_bytes()
     if reference.startswith("torchvision://"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from jobs.pinned import PinnedInputs, pin_inputs
 from jobs.spec import SourceSection
-from jobs.storage import ObjectInfo
+from jobs.storage import ObjectInfo, name_below
 
 IMAGE_EXTENSIONS = frozenset(
     "jpg jpeg jpe jfif mpo png webp gif bmp dib tif tiff".split(),
@@ -82,7 +82,7 @@ def select_inputs(listed: Iterable[ObjectInfo], source: SourceSection) -> Select
 
 
 def _is_taken(uri: str, source: SourceSection, skipped: Counter[str]) -> bool:
-    inner = uri.removeprefix(source.uri.rstrip("/") + "/")
+    inner = name_below(uri, source.uri)
     stem, dot, extension = inner.rpartition("/")[2].rpartition(".")
     kind = f".{extension.lower()}" if dot and stem else "(no extension)"
     if any(fnmatch.fnmatchcase(inner, glob) for glob in source.exclude):

@@ -16,11 +16,13 @@ from cvcore.errors import SpecError, did_you_mean
 from cvcore.image.limits import FORMATS, DecodeLimits, ImageFormat
 from cvcore.types import DetectOptions
 from jobs.storage import Access, resolve_location
+from jobs.storage.endpoints import check_endpoint
 
 SPEC_VERSION: Final = 1
 
 AnySpec = TypeVar("AnySpec", bound=BaseModel)
 Location = Annotated[str, AfterValidator(resolve_location)]
+Endpoint = Annotated[str, AfterValidator(check_endpoint)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -55,7 +57,7 @@ class StorageSection(Section):
     """Which endpoint and profile; the secrets themselves stay in the environment or the profile."""
 
     profile: str | None = None
-    endpoint_url: str | None = None
+    endpoint_url: Endpoint | None = None
     region: str | None = None
 
     def access(self, *, attempts: int = 8) -> Access:

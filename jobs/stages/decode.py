@@ -26,7 +26,7 @@ from jobs.plan import Plan
 from jobs.schemas import canvas_schema
 from jobs.set_aside import Reason, SetAside, StageName, read_set_aside, set_aside
 from jobs.stages.guard import Guard, InputBounds
-from jobs.storage import Access, StorageError, Store, is_s3, open_store
+from jobs.storage import Access, StorageError, Store, is_s3, open_stage_store
 
 READ_THREADS = 8
 READ_AHEAD = 16
@@ -139,7 +139,7 @@ class _UnitRead:
 @lru_cache(maxsize=4)
 def process_store(s3: bool, access: Access) -> Store:
     """This worker process's own store: sessions are kept between tasks and never cross a fork."""
-    return open_store("s3://" if s3 else "/", access)
+    return open_stage_store(s3=s3, access=access)
 
 
 def decode_inputs(

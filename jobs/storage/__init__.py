@@ -11,12 +11,9 @@ from jobs.storage.base import (
     StorageError,
     Store,
     StoreUnreachable,
-    base_name,
-    is_s3,
-    join,
-    resolve_location,
 )
-from jobs.storage.open import open_store
+from jobs.storage.locations import base_name, is_s3, join, name_below, resolve_location
+from jobs.storage.open import open_stage_store, open_store
 
 __all__ = [
     "Access",
@@ -32,6 +29,8 @@ __all__ = [
     "base_name",
     "is_s3",
     "join",
+    "name_below",
+    "open_stage_store",
     "open_store",
     "resolve_location",
 ]

@@ -1,19 +1,14 @@
-"""What every store offers, and how locations are written.
-
-A location is a plain path (`photos/`, made absolute on entry) or `s3://bucket/key`. Nothing else is read:
-schemes outside the allow-list are refused before anything is opened.
-"""
+"""What every store offers, and how it is reached."""
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
-from urllib.parse import urlsplit
 
-from cvcore.errors import SpecError, VeedorError
+from cvcore.errors import VeedorError
+from jobs.storage.locations import is_s3
+from jobs.storage.roots import Roots, environment_roots
 
 CreateOutcome = Literal["created", "same", "exists"]
 
@@ -70,12 +65,22 @@ class Access:
         endpoint_url: of an S3-compatible server; None means `AWS_ENDPOINT_URL`, the profile's, or AWS.
         region: None means the environment's or the profile's.
         attempts: how often a call that fails for a passing reason is made in all.
+        roots: what may be read and written at all; by default what this process's environment says. They go
+            with the job to its workers, whose own environment counts too.
     """
 
     profile: str | None = None
     endpoint_url: str | None = None
     region: str | None = None
     attempts: int = 8
+    roots: Roots = field(default_factory=environment_roots)
+
+    def within(self, source: str) -> Access:
+        """The same, confined further to a local folder: links that lead out of it are not followed.
+
+        Object storage has no links.
+        """
+        return self if is_s3(source) else replace(self, roots=(*self.roots, (source,)))
 
 
 class Store(Protocol):
@@ -108,39 +113,3 @@ class Store(Protocol):
 
     def list_names(self, uri: str) -> list[str]:
         """Names of the objects directly in folder `uri`, sorted; an absent folder has none."""
-
-
-def is_s3(uri: str) -> bool:
-    """Whether a location names object storage."""
-    return uri.startswith("s3://")
-
-
-def resolve_location(text: str) -> str:
-    """Return a location in its one form: `s3://bucket/key` or an absolute path without a trailing slash.
-
-    Raises:
-        SpecError: for an empty location, another scheme, or a bucketless one.
-    """
-    if not text.strip():
-        raise SpecError("a location is empty: give a folder or s3://bucket/prefix/")
-    parts = urlsplit(text)
-    if len(parts.scheme) > 1 and "://" in text:
-        if parts.scheme == "file":
-            raise SpecError(f"{text!r}: write local files as a plain path, without 'file://'")
-        if parts.scheme != "s3":
-            raise SpecError(f"{text!r}: scheme {parts.scheme!r} is not allowed; use a local path or s3://")
-        bucket, _, key = text[5:].partition("/")
-        if not bucket:
-            raise SpecError(f"{text!r} names no bucket: write s3://bucket/prefix/")
-        return f"s3://{bucket}/{key}".rstrip("/") if not key.endswith("/") else f"s3://{bucket}/{key}"
-    return str(Path(text).expanduser().absolute())
-
-
-def join(uri: str, *names: str) -> str:
-    """Append names to a folder's location."""
-    return posixpath.join(uri, *names)
-
-
-def base_name(uri: str) -> str:
-    """The last name of a location."""
-    return uri.rstrip("/").rpartition("/")[2]

@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from jobs.storage.base import (
     AccessRefused,
@@ -18,13 +19,25 @@ from jobs.storage.base import (
     ObjectMissing,
     StorageError,
 )
+from jobs.storage.locations import is_hidden, location_of_path, path_of_location
+from jobs.storage.roots import Roots, is_allowed, is_real_path_allowed, refusal
 
 
 class LocalStore:
     """Files by absolute path. A version is named by its size and modification time in nanoseconds."""
 
+    def __init__(self, roots: Roots = ()) -> None:
+        self._roots = roots
+
+    def _path(self, uri: str) -> Path:
+        """Where a location is, if that is allowed."""
+        path = path_of_location(uri)
+        if not is_allowed(path, self._roots):
+            raise AccessRefused(refusal(uri, self._roots))
+        return Path(path)
+
     def walk(self, uri: str) -> Iterator[ObjectInfo]:
-        root = Path(uri)
+        root = self._path(uri)
         if root.is_file():
             yield _info(uri, root.stat())
             return
@@ -37,32 +50,42 @@ class LocalStore:
             # Folders sort as if their name ended with the separator, so that locations come in byte order.
             entries = sorted(found, key=lambda e: os.fsencode(e.name + ("/" if e.is_dir() else "")))
         for entry in entries:
-            if entry.name.startswith((".", "_")):
+            if is_hidden(entry.name):
                 continue
             if entry.is_symlink() and not _inside(os.path.realpath(entry.path), real_root):
                 continue
             if entry.is_dir():
                 yield from self._walk(entry.path, real_root)
             elif entry.is_file():
-                yield _info(entry.path, entry.stat())
+                with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
+                    yield _info(location_of_path(entry.path), entry.stat())
 
     def stat(self, uri: str) -> ObjectInfo:
         with _translated(uri):
-            return _info(uri, Path(uri).stat())
+            return _info(uri, self._path(uri).stat())
 
     def exists(self, uri: str) -> bool:
-        return Path(uri).is_file()
+        return self._path(uri).is_file()
 
     def read(self, uri: str, *, etag: str | None = None) -> bytes:
-        with _translated(uri), Path(uri).open("rb") as file:
+        with _translated(uri), self._open(uri) as file:
             body = file.read()
             now = _info(uri, os.fstat(file.fileno())).etag
         if etag is not None and now != etag:
             raise ObjectChanged(f"{uri} changed after the plan was made (it was {etag}, it is {now})")
         return body
 
+    def _open(self, uri: str) -> BinaryIO:
+        if not self._roots:
+            return self._path(uri).open("rb")
+        # What is checked is what is opened: a link that is put into the way meanwhile is not followed.
+        real_path = os.path.realpath(path_of_location(uri))
+        if not is_real_path_allowed(real_path, self._roots):
+            raise AccessRefused(refusal(uri, self._roots))
+        return os.fdopen(_open_without_links(real_path), "rb")
+
     def create(self, uri: str, body: bytes, *, writer: str) -> CreateOutcome:
-        target = Path(uri)
+        target = self._path(uri)
         draft = _draft(target, writer)
         with _translated(uri):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +101,7 @@ class LocalStore:
         return "created"
 
     def put(self, uri: str, body: bytes) -> None:
-        target = Path(uri)
+        target = self._path(uri)
         draft = _draft(target, "put")
         with _translated(uri):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,11 +111,12 @@ class LocalStore:
 
     def delete(self, uri: str) -> None:
         with _translated(uri):
-            Path(uri).unlink(missing_ok=True)
+            self._path(uri).unlink(missing_ok=True)
 
     def list_names(self, uri: str) -> list[str]:
+        folder = self._path(uri)
         with _translated(uri):
-            return sorted(p.name for p in Path(uri).iterdir()) if Path(uri).is_dir() else []
+            return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
 
 
 def _info(uri: str, stat: os.stat_result) -> ObjectInfo:
@@ -102,6 +126,22 @@ def _info(uri: str, stat: os.stat_result) -> ObjectInfo:
 def _draft(target: Path, writer: str) -> Path:
     """A hidden name of its own for each attempt: a retry and what it replaces may write at once."""
     return target.parent / f".{target.name}.{writer}.{secrets.token_hex(4)}"
+
+
+def _open_without_links(real_path: str) -> int:
+    """Open a file by an absolute path, none of whose parts may be a link; `OSError` if one is by now."""
+    # O_PATH asks for no permission to list the folder, as ordinary opening does not either.
+    step = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
+    *folders, name = real_path.strip("/").split("/")
+    folder = os.open("/", step)
+    try:
+        for part in folders:
+            inner = os.open(part, step, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def _inside(path: str, root: str) -> bool:

@@ -28,7 +28,11 @@ from jobs.storage.base import (
     StorageError,
     StoreUnreachable,
 )
+from jobs.storage.endpoints import check_address, endpoint_in_use
+from jobs.storage.locations import is_hidden
+from jobs.storage.resolver import GuardedResolver
 from jobs.storage.retry import call_with_retries
+from jobs.storage.roots import is_allowed, refusal
 
 PASSING_CODES = frozenset(
     "SlowDown RequestTimeout InternalError ServiceUnavailable Throttling RequestLimitExceeded "
@@ -57,6 +61,9 @@ class S3Store:
 
     def __init__(self, access: Access) -> None:
         self._access = access
+        endpoint = endpoint_in_use(access.endpoint_url)
+        if endpoint is not None:
+            check_address(endpoint)
         client = {"region_name": access.region} if access.region else {}
         session = {"profile": access.profile} if access.profile else {}
         self._fs = s3fs.S3FileSystem(
@@ -64,6 +71,7 @@ class S3Store:
             client_kwargs=client,
             config_kwargs={
                 "retries": {"total_max_attempts": 1},
+                "connector_args": {"resolver": GuardedResolver()},
                 "connect_timeout": 5,
                 "read_timeout": 60,
                 "request_checksum_calculation": "when_required",
@@ -83,11 +91,7 @@ class S3Store:
             prefix += "/"
         for info in self._list_prefix(bucket, prefix):
             inner = info.uri[len(f"s3://{bucket}/{prefix}") :]
-            if (
-                inner
-                and not any(part.startswith((".", "_")) for part in inner.split("/"))
-                and inner[-1] != "/"
-            ):
+            if inner and not any(map(is_hidden, inner.split("/"))) and inner[-1] != "/":
                 yield info
 
     def _list_prefix(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
@@ -185,6 +189,9 @@ class S3Store:
         )
 
     def _call(self, method: str, uri: str, **arguments: Any) -> dict[str, Any]:
+        if not is_allowed(uri, self._access.roots):
+            raise AccessRefused(refusal(uri, self._access.roots))
+
         def once() -> dict[str, Any]:
             answer: dict[str, Any] = fsspec.asyn.sync(self._fs.loop, self._once, method, uri, arguments)
             return answer
