@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import botocore.exceptions as botocore_errors
@@ -33,6 +32,7 @@ from jobs.storage.locations import is_hidden
 from jobs.storage.resolver import GuardedResolver
 from jobs.storage.retry import call_with_retries
 from jobs.storage.roots import is_allowed, refusal
+from jobs.storage.s3_listing import Page, list_in_parallel
 
 PASSING_CODES = frozenset(
     "SlowDown RequestTimeout InternalError ServiceUnavailable Throttling RequestLimitExceeded "
@@ -53,7 +53,7 @@ CREDENTIAL_ERRORS = (
     botocore_errors.PartialCredentialsError,
     botocore_errors.ProfileNotFound,
 )
-LISTING_THREADS = 16
+MAX_CONNECTIONS = 32
 
 
 class S3Store:
@@ -74,10 +74,10 @@ class S3Store:
                 "connector_args": {"resolver": GuardedResolver()},
                 "connect_timeout": 5,
                 "read_timeout": 60,
+                "max_pool_connections": MAX_CONNECTIONS,
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
             },
-            max_concurrency=LISTING_THREADS * 2,
             skip_instance_cache=True,
             **session,
         )
@@ -95,36 +95,17 @@ class S3Store:
                 yield info
 
     def _list_prefix(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-        """List below a prefix: one page if that is all, else its sub-prefixes in parallel, in key order."""
-        first = self._page(bucket, prefix)
-        if not first.get("IsTruncated"):
-            yield from _infos(bucket, first)
-            return
-        objects: list[ObjectInfo] = []
-        prefixes: list[str] = []
-        for page in self._pages(bucket, prefix, Delimiter="/"):
-            objects += _infos(bucket, page)
-            prefixes += [found["Prefix"] for found in page.get("CommonPrefixes", ())]
-        if not prefixes:
-            yield from objects
-            return
-        waiting = iter(objects)
-        held = next(waiting, None)
-        with ThreadPoolExecutor(LISTING_THREADS) as pool:
-            listings = pool.map(
-                lambda p: [i for q in self._pages(bucket, p) for i in _infos(bucket, q)], prefixes
-            )
-            for sub_prefix, listing in zip(prefixes, listings, strict=True):
-                while held is not None and held.uri < f"s3://{bucket}/{sub_prefix}":
-                    yield held
-                    held = next(waiting, None)
-                yield from listing
-        while held is not None:
-            yield held
-            held = next(waiting, None)
+        """List below a prefix, in key order, with several requests at once."""
+        root = f"s3://{bucket}/"
 
-    def _list_whole(self, bucket: str, prefix: str) -> list[ObjectInfo]:
-        return [info for page in self._pages(bucket, prefix) for info in _infos(bucket, page)]
+        def fetch(after: str, token: str | None) -> Page:
+            options = {"StartAfter": after.removeprefix(root)} if after else {}
+            page = self._page(bucket, prefix, **({"ContinuationToken": token} if token else options))
+            return Page(
+                _infos(bucket, page), page["NextContinuationToken"] if page.get("IsTruncated") else None
+            )
+
+        return list_in_parallel(fetch, root + prefix)
 
     def _pages(self, bucket: str, prefix: str, **options: Any) -> Iterator[dict[str, Any]]:
         token: dict[str, str] = {}
