@@ -27,13 +27,11 @@ def run_annotate(
             spec.sink.uri, "already finished", manifest, over_limit=is_over_limit(spec, manifest)
         )
     # Here, so that a finished job answers without loading Ray.
-    from jobs.execute import execute
-    from jobs.ray_session import embedded, ray_session
-    from jobs.resources import plan_resources
+    from jobs.launch import Launch
 
-    prepared = prepare(spec, listener=listener)
-    listener.step(f"Starting {'an embedded Ray' if embedded(address) else 'on the Ray cluster'}")
-    with ray_session(address=address, verbose=verbose) as session:
-        resources = plan_resources(spec.resources, session.shape)
+    with Launch(spec.resources, address=address, verbose=verbose, listener=listener) as launch:
+        prepared = prepare(spec, listener=listener, inspect=launch.inspect)
         prepared = claim_job(prepared, listener=listener)
-        return execute(prepared, session, resources, listener=listener, started=started, verbose=verbose)
+        from jobs.execute import execute
+
+        return execute(prepared, launch.launched, listener=listener, started=started, verbose=verbose)

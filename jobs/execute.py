@@ -13,20 +13,19 @@ from typing import Any
 
 import ray
 
-from jobs.board import Tally, Watch
+from jobs.board import Watch
 from jobs.finish import FileMerger, finish_job
+from jobs.launch import Launched
 from jobs.outcome import JobFailed, Outcome, RunResult, is_over_limit
 from jobs.pipeline import Pipeline
 from jobs.prepare import Prepared
 from jobs.progress import Listener
 from jobs.quarantine import run_surviving
-from jobs.ray_session import RaySession
-from jobs.resources import ResourcePlan
 from jobs.sink import PartSummary, part_metadata, pending_units
 from jobs.stages.decode import DecodeStage, Quarantine
 from jobs.stages.guard import InputBounds
-from jobs.stages.infer import InferSettings
 from jobs.stages.publish import PublishSettings
+from jobs.stages.settings import InferSettings
 from jobs.storage import StorageError, join
 
 PROGRESS_INTERVAL_S = 0.5
@@ -35,8 +34,7 @@ _CHAINED = "The above exception was the direct cause of the following exception"
 
 def execute(
     prepared: Prepared,
-    session: RaySession,
-    resources: ResourcePlan,
+    launched: Launched,
     *,
     listener: Listener,
     started: float,
@@ -49,13 +47,14 @@ def execute(
         KeyboardInterrupt: after noting the interruption.
     """
     plan, folder, store, spec = prepared.plan, prepared.folder, prepared.store, prepared.spec
+    resources, tally = launched.resources, launched.tally
     pending = pending_units(plan, folder, store)
     before = plan.num_inputs - sum(plan.unit_rows(unit)[1] for unit in pending)
     if before:
         listener.step(
             f"{before:,} of {plan.num_inputs:,} images were published before; {len(pending)} units left"
         )
-    access, tally = spec.storage.access(), Tally.start()
+    access = spec.storage.access()
     plan_ref = ray.put(plan)
     merger = FileMerger(
         folder,
@@ -72,7 +71,7 @@ def execute(
     done: dict[int, PartSummary] = {}
     try:
         if pending:
-            pipeline = _pipeline(prepared, pending, resources, plan_ref, tally, verbose=verbose)
+            pipeline = _pipeline(prepared, pending, launched, plan_ref, verbose=verbose)
             watch = Watch(tally, total=plan.num_inputs, before=before, actors=resources.actors)
             with _progress(watch, listener):
                 surviving = run_surviving(pipeline, listener=listener)
@@ -91,7 +90,7 @@ def execute(
         raise JobFailed(_failure_text(error, published=before + clock.rows, total=plan.num_inputs)) from error
     finally:
         try:
-            _record_run(prepared, session, resources, clock, outcome=outcome, units=len(done))
+            _record_run(prepared, launched, clock, outcome=outcome, units=len(done))
         except StorageError as error:
             listener.step(f"What this run measured could not be kept: {error}")
     return RunResult(
@@ -108,13 +107,13 @@ def execute(
 def _pipeline(
     prepared: Prepared,
     units: list[int],
-    resources: ResourcePlan,
+    launched: Launched,
     plan_ref: Any,
-    tally: Tally,
     *,
     verbose: bool,
 ) -> Pipeline:
     spec, record, access = prepared.spec, prepared.record, prepared.spec.storage.access()
+    resources, tally = launched.resources, launched.tally
     bounds = InputBounds(spec.limits.max_seconds_per_input, spec.limits.max_memory_per_input)
     quarantine = Quarantine(prepared.folder.quarantine, access, prepared.writer, bounds)
     return Pipeline(
@@ -129,7 +128,7 @@ def _pipeline(
             tally,
             quarantine,
         ),
-        model=ray.put(prepared.model.source),
+        model=launched.model,
         infer=InferSettings(
             options=spec.annotate.detect_options(),
             precision=spec.annotate.precision,
@@ -217,8 +216,7 @@ def _reason(error: Exception) -> str:
 
 def _record_run(
     prepared: Prepared,
-    session: RaySession,
-    resources: ResourcePlan,
+    launched: Launched,
     clock: _Clock,
     *,
     outcome: Outcome,
@@ -235,11 +233,11 @@ def _record_run(
         "images_per_s": round(clock.images_per_s, 3),
         "inputs_done": clock.rows,
         "units_done": units,
-        "hardware": session.hardware,
+        "hardware": launched.session.hardware,
         "batch_size": prepared.spec.resources.batch_size,
         "precision": prepared.spec.annotate.precision,
         **_tuning(prepared),
-        **asdict(resources),
+        **asdict(launched.resources),
     }
     uri = join(prepared.folder.runs, f"{prepared.writer}.json")
     prepared.store.put(uri, json.dumps(facts, indent=1).encode())

@@ -15,10 +15,10 @@ from ray.util.annotations import RayDeprecationWarning
 from jobs.plan import Plan
 from jobs.resources import ResourcePlan
 from jobs.sink import PartSummary
+from jobs.stages.actors import InferActor, WholeUnitActor
 from jobs.stages.decode import DecodeStage, UnitSource
-from jobs.stages.infer import InferSettings, InferStage
 from jobs.stages.publish import PublishSettings, publish_unit, read_summaries
-from jobs.stages.whole import WholeUnitStage
+from jobs.stages.settings import InferSettings
 
 MAX_TASK_RETRIES = 2
 MAX_ACTOR_RESTARTS = 2
@@ -80,7 +80,7 @@ def _three_stages(pipeline: Pipeline) -> Dataset:
         ray_remote_args={"max_retries": MAX_TASK_RETRIES},
     )
     inferred = decoded.map_batches(
-        InferStage,
+        InferActor,
         fn_constructor_args=(pipeline.model, pipeline.infer),
         **_actor_options(pipeline),
     )
@@ -100,7 +100,7 @@ def _one_stage(pipeline: Pipeline) -> Dataset:
     rows = [{"unit": unit} for unit in pipeline.units]
     numbers = ray.data.from_items(rows, override_num_blocks=len(rows))  # one unit, one block
     return numbers.map_batches(
-        WholeUnitStage,
+        WholeUnitActor,
         fn_constructor_args=(pipeline.model, pipeline.infer, pipeline.decode, pipeline.publish),
         **_actor_options(pipeline),
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from cvcore.errors import ModelError, SpecError
-from cvcore.types import InputSpec
+from cvcore.errors import SpecError
+from cvcore.models import ModelSource
+from jobs.model_facts import ModelFacts, model_facts
 from jobs.model_files import FetchedModel, fetch_model
 from jobs.plan import (
     Plan,
@@ -35,15 +37,7 @@ from jobs.spec import AnnotateSpec
 from jobs.storage import BucketMissing, Store, base_name, open_store
 
 PREFLIGHT_ATTEMPTS = 3
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What the driver must know of a model, found by building it once: its parts fit."""
-
-    input_spec: InputSpec
-    labels: tuple[str, ...]
-    num_parameters: int
+FAIL_FAST_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -74,21 +68,27 @@ def find_finished(spec: AnnotateSpec) -> dict[str, Any] | None:
     return manifest
 
 
-def prepare(spec: AnnotateSpec, *, listener: Listener) -> Prepared:
-    """Check model, source and sink, and make or load the plan. Nothing is written."""
+def prepare(
+    spec: AnnotateSpec, *, listener: Listener, inspect: Callable[[ModelSource], ModelFacts] = model_facts
+) -> Prepared:
+    """Check model, source and sink, and make or load the plan. Nothing is written.
+
+    `inspect` looks at the model, while the source is being listed.
+    """
     access = spec.storage.access(attempts=PREFLIGHT_ATTEMPTS)
     folder, store = RunFolder(spec.sink.uri), open_store(spec.sink.uri, access)
     writer = new_writer()
     fetched = fetch_model(spec.model, access)
     identity = model_identity(spec, fetched)
+    standing = read_job(folder, store)
+    if standing is None:
+        listener.step(f"Listing {spec.source.uri}")
     with ThreadPoolExecutor(1) as pool:
-        # Building imports torch: the listing goes on meanwhile.
-        building = pool.submit(inspect_model, fetched)
-        standing = read_job(folder, store)
-        if standing is None:
-            listener.step(f"Listing {spec.source.uri}")
-        selection = None if standing else _list_inputs(spec)
-        facts = building.result()
+        listing = pool.submit(_list_inputs, spec) if standing is None else None
+        if listing is not None and wait([listing], timeout=FAIL_FAST_S).done:
+            listing.result()  # what is wrong with the source is said before anything is started
+        facts = inspect(fetched.source)
+        selection = listing.result() if listing is not None else None
     if standing is not None:
         plan = load_checked_plan(spec, folder, store, standing, identity)
         listener.step(_continuing_text(plan))
@@ -148,26 +148,6 @@ def _check_same(record: JobRecord, spec: AnnotateSpec, model: dict[str, Any]) ->
         model=model,
         code_version=code_version(),
     )
-
-
-def inspect_model(fetched: FetchedModel) -> ModelFacts:
-    """Build the model on the CPU and look at it.
-
-    Raises:
-        ModelError: if its parts do not fit, or it is no detector.
-    """
-    import torch
-
-    from cvcore.detect.base import Detector
-    from cvcore.models import build_model
-
-    torch.set_num_threads(1)
-    model = build_model(fetched.source)
-    if not isinstance(model, Detector):
-        raise ModelError(
-            f"{fetched.source.name} is not a detector: annotate needs one (veedor models lists them)"
-        )
-    return ModelFacts(model.input_spec, tuple(model.labels), sum(p.numel() for p in model.parameters()))
 
 
 def model_identity(spec: AnnotateSpec, fetched: FetchedModel) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from jobs.progress import Listener
 from jobs.set_aside import SetAside, StageName, set_aside
 from jobs.sink import PartSummary
 from jobs.stages.decode import DecodeStage, process_store
-from jobs.stages.infer import InferSettings, InferStage
+from jobs.stages.settings import InferSettings
 from jobs.storage import is_s3
 
 CRASHES = (WorkerCrashedError, RayActorError, OutOfMemoryError, NodeDiedError, ObjectLostError)
@@ -129,4 +129,6 @@ def _try_decoding(rows: list[int], stage: DecodeStage, unit: int) -> None:
 def _try_inferring(
     rows: list[int], stage: DecodeStage, unit: int, model: tuple[Any], settings: InferSettings
 ) -> None:
+    from jobs.stages.infer import InferStage
+
     InferStage(model[0], settings).infer(stage.decode_rows(rows, unit=unit))

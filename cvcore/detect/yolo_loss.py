@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import box_iou, complete_box_iou_loss
 
 from cvcore.ops.anchors import cell_grid, decode_boxes, shape_iou, split_raw
 
@@ -187,6 +186,8 @@ def _level_terms(
     ignore_iou: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One scale's box, objectness and class sums. `values` is (B, A, H, W, 5 + C)."""
+    from torchvision.ops import complete_box_iou_loss  # here: inference does without the package
+
     where = (truth.image_index[chosen.truth], chosen.anchor, chosen.row, chosen.column)
     positive = values[where]  # (P, 5 + C)
     cells = torch.stack([chosen.column, chosen.row], dim=1)
@@ -226,6 +227,8 @@ def _covered(
     values: Tensor, truth: Truth, anchors: Tensor, stride: int, scale_xy: float, ignore_iou: float
 ) -> Tensor:
     """Predictions that overlap some ground truth of their image by more than `ignore_iou`: (B, A, H, W)."""
+    from torchvision.ops import box_iou  # here: inference does without the package
+
     cells = cell_grid(values.shape[2], values.shape[3], like=values)
     boxes = decode_boxes(values[..., :4], cells, anchors[:, None, None], stride=stride, scale_xy=scale_xy)
     covered = torch.zeros(values.shape[:4], dtype=torch.bool, device=values.device)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_convert, box_iou
 
+from cvcore.ops.nms import class_wise_nms
 from cvcore.types import Detections, DetectOptions
-
-__all__ = ["box_iou", "cxcywh_to_xyxy", "select_candidates", "select_detections", "xyxy_to_cxcywh"]
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     """(N, 4) centre-and-size boxes to corners."""
-    corners: Tensor = box_convert(boxes, "cxcywh", "xyxy")
-    return corners
+    centres, halves = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([centres - halves, centres + halves], dim=-1)
 
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     """(N, 4) corner boxes to centre and size."""
-    centred: Tensor = box_convert(boxes, "xyxy", "cxcywh")
-    return centred
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([(low + high) / 2, high - low], dim=-1)
 
 
 def select_detections(boxes: Tensor, class_scores: Tensor, options: DetectOptions) -> Detections:
@@ -44,5 +42,5 @@ def select_candidates(boxes: Tensor, scores: Tensor, label_ids: Tensor, options:
     """`select_detections` for (M, 4) boxes that have one class each: (M,) scores and label ids."""
     chosen = (scores >= options.min_score) & torch.isfinite(scores) & torch.isfinite(boxes).all(dim=1)
     boxes, scores, label_ids = boxes[chosen].float(), scores[chosen].float(), label_ids[chosen]
-    keep = batched_nms(boxes, scores, label_ids, options.nms_iou)[: options.max_detections]
+    keep = class_wise_nms(boxes, scores, label_ids, options.nms_iou)[: options.max_detections]
     return Detections(boxes[keep], scores[keep], label_ids[keep])

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 GOOD_ENOUGH = 0.95
-DEFAULT_BUDGET_S = 3.0
+DEFAULT_BUDGET_S = 2.0
 MIN_TIMED_S = 0.1
 
 
@@ -40,9 +40,15 @@ def measure_rates(
             break
         spent_s = clock() - started
         # The next size costs about twice as much as this one did.
-        if spent_s * 3 > budget_s or rates[size] < 0.8 * max(rates.values()):
+        if spent_s * 3 > budget_s or _gains_nothing(list(rates.values())):
             break
     return rates
+
+
+def _gains_nothing(rates: list[float]) -> bool:
+    """Whether the last two sizes were within 5 % of an earlier one, or the last far behind it."""
+    before, last = rates[:-2], rates[-2:]
+    return rates[-1] < 0.8 * max(rates) or (bool(before) and max(last) * GOOD_ENOUGH <= max(before))
 
 
 def _rate(run: Callable[[int], None], size: int, clock: Callable[[], float]) -> float:

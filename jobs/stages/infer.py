@@ -7,8 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,41 +18,19 @@ from torch import Tensor
 from cvcore.detect.base import Detector
 from cvcore.image.fit import Fit, plan_fit
 from cvcore.models import ModelSource, build_model
-from cvcore.types import Detections, DetectOptions
-from jobs.board import Tally
+from cvcore.types import Detections
 from jobs.stages.batching import choose_batch_size, measure_rates
-from jobs.stages.guard import Guard, InputBounds
+from jobs.stages.guard import Guard
 from jobs.stages.rows import Failure, result_table
-from jobs.storage import Access, open_store
+from jobs.stages.settings import InferSettings, Precision
+from jobs.storage import open_store
 
 CPU_BATCHES = (1, 2, 4, 8, 16)
 GPU_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-
-
-@dataclass(frozen=True)
-class InferSettings:
-    """What an inference actor needs besides the model.
-
-    Attributes:
-        tuning_uri: where the job's measured batch size is pinned, so that replicas and reruns agree.
-    """
-
-    options: DetectOptions
-    precision: Precision
-    batch_size: int | None
-    threads: int
-    on_gpu: bool
-    tuning_uri: str
-    access: Access
-    writer: str
-    tally: Tally
-    bounds: InputBounds
-
 
 class InferStage:
-    """Callable of Ray Data's actor pool: canvases in (`canvas_schema`), results out (`result_schema`)."""
+    """One replica of the model: canvases in (`canvas_schema`), results out (`result_schema`)."""
 
     def __init__(self, model: Any, settings: InferSettings) -> None:
         torch.set_num_threads(settings.threads)

@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.execute import execute
+from jobs.launch import Launch
 from jobs.outcome import RunResult
 from jobs.prepare import claim_job, prepare
 from jobs.progress import SilentListener
-from jobs.ray_session import ray_session
-from jobs.resources import plan_resources
 from jobs.spec import build_spec
 from jobs.storage import AccessRefused
 from jobs.storage.local import LocalStore
@@ -32,12 +31,14 @@ def run(folder: Path, model: dict[str, str], *, out: str, fused: bool, units_per
         "sink": {"uri": str(folder / out), "units_per_file": units_per_file},
     }
     silent = SilentListener()
-    prepared = claim_job(prepare(build_spec(content, name="test"), listener=silent), listener=silent)
-    with ray_session() as session:
-        resources = plan_resources(prepared.spec.resources, session.shape)
+    spec = build_spec(content, name="test")
+    with Launch(spec.resources, address=None, verbose=False, listener=silent) as launch:
+        prepared = claim_job(prepare(spec, listener=silent, inspect=launch.inspect), listener=silent)
+        launched = launch.launched
         if not fused:
-            resources = replace(resources, fused=False, actors=1, cpus_per_actor=0.5)
-        return execute(prepared, session, resources, listener=silent, started=time.monotonic(), verbose=False)
+            resources = replace(launched.resources, fused=False, actors=1, cpus_per_actor=0.5)
+            launched = replace(launched, resources=resources)
+        return execute(prepared, launched, listener=silent, started=time.monotonic(), verbose=False)
 
 
 @pytest.mark.usefixtures("ray_cluster")

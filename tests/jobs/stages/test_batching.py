@@ -52,3 +52,8 @@ def test_measuring_stops_where_memory_ends() -> None:
     assert list(measure_rates(machine.run, (1, 2, 4, 8, 16), clock=lambda: machine.now)) == [1, 2, 4, 8]
     with pytest.raises(MemoryError):
         measure_rates(Machine(batch_s=0, image_s=1, memory=0).run, (1,))
+
+
+def test_measuring_stops_where_larger_batches_gain_nothing() -> None:
+    machine = Machine(batch_s=0.0, image_s=0.001)
+    assert list(measure_rates(machine.run, (1, 2, 4, 8, 16), clock=lambda: machine.now)) == [1, 2, 4]

@@ -1,0 +1,84 @@
+"""What the driver must know of a model, found by building it once: its parts fit.
+
+Building needs torch, which takes seconds to import: what was found is kept in the user's cache under the
+digest of all that decides it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import cvcore
+from cvcore.errors import ModelError
+from cvcore.models import ModelSource
+from cvcore.types import InputSpec
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model reads and names, and how many parameters it has."""
+
+    input_spec: InputSpec
+    labels: tuple[str, ...]
+    num_parameters: int
+
+
+def model_facts(source: ModelSource) -> ModelFacts:
+    """What `inspect_model` finds, or found before."""
+    kept = cache_folder() / f"{_digest(source)}.json"
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return _decode(kept.read_text())
+    facts = inspect_model(source)
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_name(f".{kept.name}.{secrets.token_hex(4)}")
+        draft.write_text(json.dumps(asdict(facts)))
+        draft.replace(kept)
+    return facts
+
+
+def cache_folder() -> Path:
+    """Where facts are kept."""
+    return Path("~/.cache/veedor/facts").expanduser()
+
+
+def _decode(text: str) -> ModelFacts:
+    content = json.loads(text)
+    spec = InputSpec(**content["input_spec"])
+    return ModelFacts(spec, tuple(content["labels"]), int(content["num_parameters"]))
+
+
+def _digest(source: ModelSource) -> str:
+    digest = hashlib.sha256(f"{version('torch')}".encode())
+    for path in sorted(Path(cvcore.__file__).parent.rglob("*.py")):  # a checkout changes without its version
+        state = path.stat()
+        digest.update(f"\n{path} {state.st_size} {state.st_mtime_ns}".encode())
+    for name in sorted(vars(source)):
+        value = getattr(source, name)
+        body = value if isinstance(value, bytes) else repr(value).encode()
+        digest.update(f"\n{name} {len(body)} ".encode() + hashlib.sha256(body).digest())
+    return digest.hexdigest()
+
+
+def inspect_model(source: ModelSource) -> ModelFacts:
+    """Build the model on the CPU of this process and look at it.
+
+    Raises:
+        ModelError: if its parts do not fit, or it is no detector.
+    """
+    import torch
+
+    from cvcore.detect.base import Detector
+    from cvcore.models import build_model
+
+    torch.set_num_threads(1)
+    model = build_model(source)
+    if not isinstance(model, Detector):
+        raise ModelError(f"{source.name} is not a detector: annotate needs one (veedor models lists them)")
+    return ModelFacts(model.input_spec, tuple(model.labels), sum(p.numel() for p in model.parameters()))

@@ -1,0 +1,40 @@
+"""What Ray Data's actor pools hold. The models are imported in the actor: the driver does without torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.stages.decode import DecodeStage
+from jobs.stages.publish import PublishSettings, publish_unit
+from jobs.stages.settings import InferSettings
+
+
+class InferActor:
+    """Infers units that other processes decode and publish, as befits a GPU that has to be kept fed."""
+
+    def __init__(self, model: Any, settings: InferSettings) -> None:
+        from jobs.stages.infer import InferStage
+
+        self._stage = InferStage(model, settings)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Canvases of one unit in (`canvas_schema`), results out (`result_schema`)."""
+        return self._stage(batch)
+
+
+class WholeUnitActor(InferActor):
+    """Does all stages of a unit: where there is no GPU to keep fed, a hand-over only costs."""
+
+    def __init__(
+        self, model: Any, infer: InferSettings, decode: DecodeStage, publish: PublishSettings
+    ) -> None:
+        super().__init__(model, infer)
+        self._decode = decode
+        self._publish = publish
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Read, decode, infer and publish the one unit that `batch` names."""
+        (unit,) = batch.column("unit").to_pylist()
+        return publish_unit(self._stage(self._decode.unit_table(unit)), settings=self._publish)
