@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,14 +22,16 @@ from jobs.pipeline import Pipeline
 from jobs.prepare import Prepared
 from jobs.progress import Listener
 from jobs.quarantine import run_surviving
+from jobs.resources import count_store_users
 from jobs.sink import PartSummary, part_metadata, pending_units
 from jobs.stages.decode import DecodeStage, Quarantine
 from jobs.stages.guard import InputBounds
 from jobs.stages.publish import PublishSettings
 from jobs.stages.settings import InferSettings
-from jobs.storage import StorageError, join
+from jobs.storage import Access, StorageError, join, open_store
 
 PROGRESS_INTERVAL_S = 0.5
+_OUR_ERROR = re.compile(r"^(?:jobs|cvcore)\.[\w.]+: (.+)$", re.MULTILINE)
 _CHAINED = "The above exception was the direct cause of the following exception"
 
 
@@ -54,7 +57,8 @@ def execute(
         listener.step(
             f"{before:,} of {plan.num_inputs:,} images were published before; {len(pending)} units left"
         )
-    access = spec.storage.access()
+    access = spec.storage.access(processes=count_store_users(resources, launched.session.shape))
+    store = open_store(folder.uri, access)
     plan_ref = ray.put(plan)
     merger = FileMerger(
         folder,
@@ -71,7 +75,7 @@ def execute(
     done: dict[int, PartSummary] = {}
     try:
         if pending:
-            pipeline = _pipeline(prepared, pending, launched, plan_ref, verbose=verbose)
+            pipeline = _pipeline(prepared, pending, launched, plan_ref, access, verbose=verbose)
             watch = Watch(tally, total=plan.num_inputs, before=before, actors=resources.actors)
             with _progress(watch, listener):
                 surviving = run_surviving(pipeline, listener=listener)
@@ -109,10 +113,11 @@ def _pipeline(
     units: list[int],
     launched: Launched,
     plan_ref: Any,
+    access: Access,
     *,
     verbose: bool,
 ) -> Pipeline:
-    spec, record, access = prepared.spec, prepared.record, prepared.spec.storage.access()
+    spec, record = prepared.spec, prepared.record
     resources, tally = launched.resources, launched.tally
     bounds = InputBounds(spec.limits.max_seconds_per_input, spec.limits.max_memory_per_input)
     quarantine = Quarantine(prepared.folder.quarantine, access, prepared.writer, bounds)
@@ -210,6 +215,8 @@ def _failure_text(error: Exception, *, published: int, total: int) -> str:
 
 def _reason(error: Exception) -> str:
     """What went wrong in a worker: Ray hands it on as a traceback's text, in advice of its own."""
+    if ours := _OUR_ERROR.search(str(error)):
+        return ours.group(1)
     first = str(error).split(_CHAINED)[0].strip() or type(error).__name__
     return first.splitlines()[-1] if "Traceback" in first else first.splitlines()[0]
 

@@ -92,6 +92,12 @@ def plan_resources(asked: ResourcesSection, cluster: ClusterShape) -> ResourcePl
     return ResourcePlan(actors, cpus, gpus, threads, decode_cpus, fused=not gpus)
 
 
+def count_store_users(plan: ResourcePlan, cluster: ClusterShape) -> int:
+    """How many processes may call a store at once: the driver, the actors, and tasks on the CPUs beside."""
+    beside = cluster.num_cpus - plan.actors * plan.cpus_per_actor
+    return 1 + plan.actors + max(0, int(beside / plan.publish_cpus + EPSILON))
+
+
 def count_fitting(cluster: ClusterShape, *, cpus: float, gpus: float, beside: float) -> int:
     """How many actors fit if `beside` CPUs stay free on the largest node; none spans two nodes or GPUs."""
     largest = max(range(len(cluster.nodes)), key=lambda index: cluster.nodes[index].num_cpus)

@@ -23,6 +23,7 @@ from jobs.plan import Plan
 from jobs.schemas import SCHEMA_VERSION
 from jobs.storage import ObjectMissing, StorageError, Store, join
 
+CHANGES_NO_ROW = ("resources.", "storage.timeout_s", "storage.max_requests_per_s")
 PART_NAME = re.compile(r"^part-(\d{5,})\.parquet$")
 
 
@@ -156,7 +157,7 @@ def spec_differences(before: dict[str, Any], now: dict[str, Any], *, at: str = "
         theirs, ours, where = before.get(key), now.get(key), f"{at}{key}"
         if isinstance(theirs, dict) and isinstance(ours, dict):
             found += spec_differences(theirs, ours, at=f"{where}.")
-        elif theirs != ours and not where.startswith("resources."):
+        elif theirs != ours and not where.startswith(CHANGES_NO_ROW):
             found.append(f"{where} was {theirs} and is {ours}")
     return found
 

@@ -19,6 +19,11 @@ from jobs.storage import Access, resolve_location
 from jobs.storage.endpoints import check_endpoint
 
 SPEC_VERSION: Final = 1
+UNDECISIVE: Final[dict[str, bool | set[str]]] = {
+    "resources": True,
+    "storage": {"timeout_s", "max_requests_per_s"},
+    "limits": {"max_failed_fraction"},
+}
 
 AnySpec = TypeVar("AnySpec", bound=BaseModel)
 Location = Annotated[str, AfterValidator(resolve_location)]
@@ -54,14 +59,22 @@ class ModelSection(Section):
 
 
 class StorageSection(Section):
-    """Which endpoint and profile; the secrets themselves stay in the environment or the profile."""
+    """Which endpoint and profile; the secrets themselves stay in the environment or the profile.
+
+    `timeout_s` and `max_requests_per_s`, of the whole job, change no row.
+    """
 
     profile: str | None = None
     endpoint_url: Endpoint | None = None
     region: str | None = None
+    timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    max_requests_per_s: Annotated[float, Field(gt=0)] | None = None
 
-    def access(self, *, attempts: int = 8) -> Access:
-        return Access(self.profile, self.endpoint_url, self.region, attempts)
+    def access(self, *, attempts: int = 8, processes: int = 1) -> Access:
+        """How each of `processes` that work at once reaches the store: with an equal share of the rate."""
+        rate = self.max_requests_per_s
+        share = None if rate is None else rate / processes
+        return Access(self.profile, self.endpoint_url, self.region, attempts, self.timeout_s, share)
 
 
 class ResourcesSection(Section):
@@ -144,11 +157,12 @@ class AnnotateSpec(Section):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
     def identity(self) -> str:
-        """SHA-256 of what decides the rows: the canonical form without `resources` and the failure limit.
+        """SHA-256 of what decides the rows: the canonical form without `UNDECISIVE`.
 
-        Finishing a job on another machine, or with more tolerance for failures, is the same job.
+        Finishing a job on another machine, at another rate, or with more tolerance for failures, is the
+        same job.
         """
-        content = self.model_dump(mode="json", exclude={"resources": True, "limits": {"max_failed_fraction"}})
+        content = self.model_dump(mode="json", exclude=UNDECISIVE)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -15,10 +15,16 @@ NO_CEPH = "Ceph's gateway is not installed (ceph-mon ceph-osd ceph-common radosg
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """One embedded cluster of two logical CPUs for the whole session."""
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    """One embedded cluster of two logical CPUs for the whole session.
+
+    Its workers have the test servers' credentials; which server a job means is said by its endpoint.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        point_at(S3Server("any", ""), patch)
+        patch.delenv("AWS_ENDPOINT_URL")
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture(scope="session")

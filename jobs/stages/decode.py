@@ -26,7 +26,15 @@ from jobs.plan import Plan
 from jobs.schemas import canvas_schema
 from jobs.set_aside import Reason, SetAside, StageName, read_set_aside, set_aside
 from jobs.stages.guard import Guard, InputBounds
-from jobs.storage import Access, StorageError, Store, is_s3, open_stage_store
+from jobs.storage import (
+    Access,
+    ObjectUnreadable,
+    StorageError,
+    Store,
+    StoreUnreachable,
+    is_s3,
+    open_stage_store,
+)
 
 READ_THREADS = 8
 READ_AHEAD = 16
@@ -151,7 +159,11 @@ def decode_inputs(
     unit: int,
     guard: Guard | None = None,
 ) -> pa.Table:
-    """Read inputs ahead in threads and decode them in order; each failure costs its own row alone."""
+    """Read inputs ahead in threads and decode them in order; each failure costs its own row alone.
+
+    Raises:
+        StorageError: if the store itself fails, so that no input is to blame.
+    """
     canvases = np.zeros((len(inputs), spec.num_bytes), dtype=np.uint8)
     rows: list[dict[str, Any]] = []
     for index, (item, body) in enumerate(_read_ahead(inputs, store, limits)):
@@ -169,6 +181,8 @@ def decode_inputs(
         except ImageError as error:
             row |= {"status": "decode", "error_code": error.code, "error": str(error)}
         except StorageError as error:
+            if error.whole_store:
+                raise
             row |= {"status": "read", "error_code": error.code, "error": str(error)}
         except Exception as error:  # noqa: BLE001  # a defect that one input brings out must not cost its neighbours
             row |= {
@@ -186,24 +200,32 @@ def _read_ahead(
     with ThreadPoolExecutor(READ_THREADS) as pool:
         waiting: deque[tuple[dict[str, Any], Future[bytes]]] = deque()
         bytes_ahead = 0
-        for item in inputs:
+        for index, item in enumerate(inputs):
             while waiting and (len(waiting) >= READ_AHEAD or bytes_ahead + item["size"] > READ_AHEAD_BYTES):
                 bytes_ahead -= waiting[0][0]["size"]
                 yield waiting.popleft()
-            waiting.append((item, pool.submit(_read, item, store, limits)))
+            neighbour = inputs[index - 1]["uri"]
+            waiting.append((item, pool.submit(_read, item, neighbour, store, limits)))
             bytes_ahead += item["size"]
         while waiting:
             yield waiting.popleft()
 
 
-def _read(item: dict[str, Any], store: Store, limits: DecodeLimits) -> bytes:
+def _read(item: dict[str, Any], neighbour: str, store: Store, limits: DecodeLimits) -> bytes:
     if item.get("set_aside"):
         return b""
     if item["size"] > limits.max_bytes:
         raise ImageError(
             "too_many_bytes", f"{item['size']} bytes are more than limits.max_bytes = {limits.max_bytes}"
         )
-    return store.read(item["uri"], etag=item["etag"])
+    try:
+        return store.read(item["uri"], etag=item["etag"])
+    except StoreUnreachable:
+        store.exists(neighbour)  # raises in its turn, unless this object alone cannot be had
+    try:
+        return store.read(item["uri"], etag=item["etag"])
+    except StoreUnreachable as error:
+        raise ObjectUnreadable(str(error)) from error
 
 
 def _canvas_table(

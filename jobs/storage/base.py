@@ -14,9 +14,13 @@ CreateOutcome = Literal["created", "same", "exists"]
 
 
 class StorageError(VeedorError):
-    """A store refused or failed; `code` is the closed, machine-readable reason."""
+    """A store refused or failed; `code` is the closed, machine-readable reason.
+
+    `whole_store` says that no object is to blame: every other call would fail as well.
+    """
 
     code = "storage"
+    whole_store = False
 
 
 class ObjectMissing(StorageError):
@@ -36,15 +40,36 @@ class ObjectChanged(StorageError):
 
 
 class AccessRefused(StorageError):
-    """Credentials are absent, wrong, or do not allow this."""
+    """The credentials do not allow this."""
 
     code = "denied"
+
+
+class CredentialsRefused(AccessRefused):
+    """Credentials are absent, wrong or expired, or the clock that signs with them is off."""
+
+    code = "credentials"
+    whole_store = True
+
+
+class StoreFull(StorageError):
+    """The disk or the store's quota is used up."""
+
+    code = "full"
+    whole_store = True
 
 
 class StoreUnreachable(StorageError):
     """The store did not answer, or kept failing until the attempts ran out."""
 
     code = "unreachable"
+    whole_store = True
+
+
+class ObjectUnreadable(StorageError):
+    """The store answers, but not with this object."""
+
+    code = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +90,8 @@ class Access:
         endpoint_url: of an S3-compatible server; None means `AWS_ENDPOINT_URL`, the profile's, or AWS.
         region: None means the environment's or the profile's.
         attempts: how often a call that fails for a passing reason is made in all.
+        timeout_s: without an answer, or another byte of one, until a call is made again.
+        max_requests_per_s: of one process; None means no limit.
         roots: what may be read and written at all; by default what this process's environment says. They go
             with the job to its workers, whose own environment counts too.
     """
@@ -73,6 +100,8 @@ class Access:
     endpoint_url: str | None = None
     region: str | None = None
     attempts: int = 8
+    timeout_s: float = 20.0
+    max_requests_per_s: float | None = None
     roots: Roots = field(default_factory=environment_roots)
 
     def within(self, source: str) -> Access:
@@ -96,7 +125,8 @@ class Store(Protocol):
         """Whether there is an object at exactly this location."""
 
     def read(self, uri: str, *, etag: str | None = None) -> bytes:
-        """The whole object; with `etag`, that version or `ObjectChanged`."""
+        """The whole object, checked against its digest where there is one; with `etag`, that version or
+        `ObjectChanged`."""
 
     def create(self, uri: str, body: bytes, *, writer: str) -> CreateOutcome:
         """Create an object whole, only if there is none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -18,6 +19,7 @@ from jobs.storage.base import (
     ObjectInfo,
     ObjectMissing,
     StorageError,
+    StoreFull,
 )
 from jobs.storage.locations import is_hidden, location_of_path, path_of_location
 from jobs.storage.roots import Roots, is_allowed, is_real_path_allowed, refusal
@@ -89,8 +91,8 @@ class LocalStore:
         draft = _draft(target, writer)
         with _translated(uri):
             target.parent.mkdir(parents=True, exist_ok=True)
-            _write_synced(draft, body)
             try:
+                _write_synced(draft, body)
                 os.link(draft, target)
             except FileExistsError:
                 same = hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(body).digest()
@@ -105,8 +107,11 @@ class LocalStore:
         draft = _draft(target, "put")
         with _translated(uri):
             target.parent.mkdir(parents=True, exist_ok=True)
-            _write_synced(draft, body)
-            draft.replace(target)
+            try:
+                _write_synced(draft, body)
+                draft.replace(target)
+            finally:
+                draft.unlink(missing_ok=True)
             _sync_folder(target.parent)
 
     def delete(self, uri: str) -> None:
@@ -172,4 +177,13 @@ def _translated(uri: str) -> Iterator[None]:
     except PermissionError as error:
         raise AccessRefused(f"no permission for {error.filename or uri}: {error.strerror}") from error
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull(
+                f"{uri} cannot be written: {error.strerror}. Make room, then run the same command again."
+            ) from error
+        if error.errno == errno.EROFS:
+            raise AccessRefused(
+                f"{uri} cannot be written: {error.strerror}. Name another output folder, or mount this one "
+                "for writing."
+            ) from error
         raise StorageError(f"{uri}: {error.strerror or error}") from error

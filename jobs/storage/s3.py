@@ -2,17 +2,22 @@
 
 Calls go to the client that s3fs holds rather than through its file interface: claims and publications are
 one conditional PUT whose error code is read here, and each call is tried once so that the attempts counted
-are the attempts made.
+are the attempts made. What arrives is checked against the SHA-256 that `create` notes beside
+each object, else, where no TLS does it, against an ETag that is an MD5.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
 import botocore.exceptions as botocore_errors
+import botocore.handlers
+import botocore.parsers
 import fsspec.asyn
 import s3fs
 
@@ -21,30 +26,43 @@ from jobs.storage.base import (
     AccessRefused,
     BucketMissing,
     CreateOutcome,
+    CredentialsRefused,
     ObjectChanged,
     ObjectInfo,
     ObjectMissing,
     StorageError,
+    StoreFull,
     StoreUnreachable,
 )
 from jobs.storage.endpoints import check_address, endpoint_in_use
 from jobs.storage.locations import is_hidden
+from jobs.storage.pace import process_pace
 from jobs.storage.resolver import GuardedResolver
 from jobs.storage.retry import call_with_retries
 from jobs.storage.roots import is_allowed, refusal
 from jobs.storage.s3_listing import Page, list_in_parallel
 
-PASSING_CODES = frozenset(
-    "SlowDown RequestTimeout InternalError ServiceUnavailable Throttling RequestLimitExceeded "
-    "ConditionalRequestConflict OperationAborted 409 500 502 503 504".split()
+SLOW_DOWN_CODES = frozenset(
+    "SlowDown ServiceUnavailable Throttling ThrottlingException TooManyRequests RequestLimitExceeded "
+    "429 503".split()
 )
-REFUSED_CODES = frozenset(
-    {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+DAMAGED_CODES = frozenset("BadDigest XAmzContentSHA256Mismatch IncompleteBody".split())
+PASSING_CODES = (
+    frozenset(
+        "RequestTimeout InternalError ConditionalRequestConflict OperationAborted 409 500 502 504".split()
+    )
+    | SLOW_DOWN_CODES
+    | DAMAGED_CODES
 )
+EXPIRED_CODES = frozenset("ExpiredToken ExpiredTokenException TokenRefreshRequired".split())
+CREDENTIAL_CODES = frozenset("InvalidAccessKeyId SignatureDoesNotMatch InvalidToken".split())
+FULL_CODES = frozenset("QuotaExceeded XMinioStorageFull InsufficientCapacity 507".split())
 CONNECTION_ERRORS = (
     botocore_errors.ConnectionError,
     botocore_errors.HTTPClientError,
-    botocore_errors.ResponseStreamingError,
+    botocore_errors.IncompleteReadError,
+    botocore.parsers.ResponseParserError,
+    aiohttp.ClientError,
     ConnectionError,
     TimeoutError,
 )
@@ -52,8 +70,12 @@ CREDENTIAL_ERRORS = (
     botocore_errors.NoCredentialsError,
     botocore_errors.PartialCredentialsError,
     botocore_errors.ProfileNotFound,
+    botocore_errors.CredentialRetrievalError,
 )
 MAX_CONNECTIONS = 32
+PLAIN_MD5 = re.compile("[0-9a-f]{32}")
+CONNECT_TIMEOUT_S = 5
+ATTEMPT_LIMIT_S = 600
 
 
 class S3Store:
@@ -64,6 +86,9 @@ class S3Store:
         endpoint = endpoint_in_use(access.endpoint_url)
         if endpoint is not None:
             check_address(endpoint)
+        self._pace = process_pace(access.max_requests_per_s)
+        self._etags_are_md5: dict[str, bool] = {}  # by bucket, once an object has shown it
+        self._client: Any = None
         client = {"region_name": access.region} if access.region else {}
         session = {"profile": access.profile} if access.profile else {}
         self._fs = s3fs.S3FileSystem(
@@ -72,9 +97,9 @@ class S3Store:
             config_kwargs={
                 "retries": {"total_max_attempts": 1},
                 "connector_args": {"resolver": GuardedResolver()},
-                "connect_timeout": 5,
-                "read_timeout": 60,
                 "max_pool_connections": MAX_CONNECTIONS,
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                "read_timeout": access.timeout_s,
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
             },
@@ -136,9 +161,47 @@ class S3Store:
     def read(self, uri: str, *, etag: str | None = None) -> bytes:
         condition = {"IfMatch": f'"{etag}"'} if etag is not None else {}
         try:
-            return bytes(self._call("get_object", uri, Key=split_s3(uri)[1], **condition)["Body"])
+            return self._read_checked(uri, condition)
         except _PreconditionFailed as error:
             raise ObjectChanged(f"{uri} changed after the plan was made (it was {etag})") from error
+
+    def _read_checked(self, uri: str, condition: dict[str, str]) -> bytes:
+        """Read until a body has the digest stated for it, or arrives twice the same.
+
+        The latter stands where the ETag is no digest, as some servers and encryptions have it; never against
+        the SHA-256 that we noted ourselves.
+        """
+        bucket, key = split_s3(uri)
+        before = b""
+        for _ in range(self._access.attempts):
+            answer = self._call("get_object", uri, Key=key, **condition)
+            body = bytes(answer["Body"])
+            algorithm, stated = _stated_digest(answer)
+            if not algorithm or (algorithm == "md5" and not self._checks_etags(bucket)):
+                return body
+            if hashlib.new(algorithm, body, usedforsecurity=False).hexdigest() == stated:
+                if algorithm == "md5":
+                    self._etags_are_md5.setdefault(bucket, True)
+                return body
+            digest = hashlib.sha256(body).digest()
+            if digest == before and algorithm == "sha256":
+                raise StorageError(
+                    f"{uri} is damaged: its content is not what was written (SHA-256 {stated}). "
+                    "Delete it and run again"
+                )
+            if digest == before:
+                self._etags_are_md5.setdefault(bucket, False)
+                return body
+            before = digest
+        raise StoreUnreachable(
+            f"{uri} arrived damaged {self._access.attempts} times, each time otherwise: "
+            "something between here and the store alters what it carries; use https, or another route"
+        )
+
+    def _checks_etags(self, bucket: str) -> bool:
+        """Whether ETags are compared: TLS has checked what came over it, and MD5 is a tenth of decoding."""
+        over_tls = self._client.meta.endpoint_url.startswith("https://")
+        return not over_tls and self._etags_are_md5.get(bucket, True)
 
     def create(self, uri: str, body: bytes, *, writer: str) -> CreateOutcome:
         if not body:
@@ -174,21 +237,29 @@ class S3Store:
             raise AccessRefused(refusal(uri, self._access.roots))
 
         def once() -> dict[str, Any]:
-            answer: dict[str, Any] = fsspec.asyn.sync(self._fs.loop, self._once, method, uri, arguments)
+            self._pace.wait()
+            try:
+                answer: dict[str, Any] = fsspec.asyn.sync(
+                    self._fs.loop, self._once, method, uri, arguments, timeout=ATTEMPT_LIMIT_S
+                )
+            except botocore_errors.ClientError as error:
+                if _code(error) in SLOW_DOWN_CODES:
+                    self._pace.slow_down()
+                raise
+            self._pace.speed_up()
             return answer
 
         try:
             return call_with_retries(once, attempts=self._access.attempts, passing=_is_passing)
-        except (
-            botocore_errors.BotoCoreError,
-            botocore_errors.ClientError,
-            ConnectionError,
-            TimeoutError,
-        ) as error:
+        except (botocore_errors.BotoCoreError, botocore_errors.ClientError, *CONNECTION_ERRORS) as error:
             raise self._translate(error, uri) from error
 
     async def _once(self, method: str, uri: str, arguments: dict[str, Any]) -> dict[str, Any]:
         client = await self._fs.set_session()
+        if client is not self._client:
+            self._client = client
+            # A PUT that waits for "100 Continue" costs a round trip and waits for ever where none comes.
+            client.meta.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
         answer: dict[str, Any] = await getattr(client, method)(Bucket=split_s3(uri)[0], **arguments)
         if "Body" in answer:
             async with answer["Body"] as stream:
@@ -198,14 +269,14 @@ class S3Store:
     def _translate(self, error: Exception, uri: str) -> StorageError:
         where = self._access.endpoint_url or "the S3 endpoint of the environment"
         if isinstance(error, CREDENTIAL_ERRORS):
-            return AccessRefused(
+            return CredentialsRefused(
                 f"no usable credentials for {uri}: {error} Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
                 "or name a profile with --profile."
             )
         if isinstance(error, botocore_errors.ClientError):
             return _translate_answer(error, uri)
         return StoreUnreachable(
-            f"cannot reach {where} for {uri}: {error} "
+            f"cannot reach {where} for {uri}: {_first_line(error)}. "
             "Check --endpoint-url or AWS_ENDPOINT_URL, and the network."
         )
 
@@ -237,22 +308,58 @@ def _is_passing(error: Exception) -> bool:
     return isinstance(error, CONNECTION_ERRORS)
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _stated_digest(answer: dict[str, Any]) -> tuple[str, str]:
+    """The algorithm and hexadecimal digest that an answer states for its body; both empty if it does not."""
+    noted = answer.get("Metadata", {}).get("veedor-sha256")
+    if noted:
+        return "sha256", noted
+    etag = answer["ETag"].strip('"')
+    keyed = answer.get("SSECustomerAlgorithm") or "kms" in answer.get("ServerSideEncryption", "")
+    return ("md5", etag) if PLAIN_MD5.fullmatch(etag) and not keyed else ("", "")
+
+
 def _translate_answer(error: botocore_errors.ClientError, uri: str) -> StorageError:
     code = _code(error)
+    message = error.response.get("Error", {}).get("Message", "")
     if code == "NoSuchBucket":
         return BucketMissing(f"there is no bucket {split_s3(uri)[0]!r} (asked for {uri})")
     if code in ("NoSuchKey", "404"):
         return ObjectMissing(f"there is no object {uri}")
     if code in ("PreconditionFailed", "412"):
         return _PreconditionFailed(f"{uri}: a condition did not hold")
-    if code in REFUSED_CODES:
+    if code in EXPIRED_CODES:
+        return CredentialsRefused(
+            f"the credentials have expired ({code}, asked for {uri}): renew them, then run the same command "
+            "again"
+        )
+    if code == "RequestTimeTooSkewed":
+        return CredentialsRefused(
+            f"this machine's clock is too far from the store's ({code}, asked for {uri}): set the clock, "
+            "then run the same command again"
+        )
+    if code in CREDENTIAL_CODES:
+        return CredentialsRefused(f"access to {uri} was refused ({code}): check the credentials")
+    if code in ("AccessDenied", "403"):
         return AccessRefused(
             f"access to {uri} was refused ({code}): check the credentials and that they allow this"
         )
+    if code in FULL_CODES:
+        return StoreFull(
+            f"{uri} cannot be written, the store is full ({code}): make room or raise the quota, then run "
+            "the same command again"
+        )
+    if code in DAMAGED_CODES:
+        return StoreUnreachable(
+            f"{uri} reached the store damaged each time ({code}): something between here and the store "
+            "alters what it carries; use https, or another route"
+        )
     if code in PASSING_CODES:
         return StoreUnreachable(
-            f"{uri}: the store kept answering {code}; try again later, or with fewer workers"
+            f"{uri}: the store kept answering {code}; try again later, or with fewer workers, or set "
+            "storage.max_requests_per_s"
         )
-    return StorageError(
-        f"{uri}: the store answered {code}: {error.response.get('Error', {}).get('Message', '')}"
-    )
+    return StorageError(f"{uri}: the store answered {code}: {message}")

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from cvcore.errors import SpecError
-from jobs.resources import ClusterShape, NodeShape, count_fitting, plan_resources
+from jobs.resources import (
+    ClusterShape,
+    NodeShape,
+    count_fitting,
+    count_store_users,
+    plan_resources,
+)
 from jobs.spec import ResourcesSection
 
 
@@ -72,3 +78,14 @@ def test_what_fits_is_counted_node_by_node(
 ) -> None:
     cluster = ClusterShape(tuple(NodeShape(*node) for node in nodes))
     assert count_fitting(cluster, cpus=cpus, gpus=gpus, beside=0.25) == fitting
+
+
+@pytest.mark.parametrize(
+    ("cluster", "users"),
+    [
+        pytest.param(shape(2), 1 + 2 + 2, id="two cores: two actors, half a core for merging"),
+        pytest.param(shape(8, 1), 1 + 1 + 28, id="one GPU: seven cores of quarter-core tasks"),
+    ],
+)
+def test_whoever_may_call_the_store_at_once_is_counted(cluster: ClusterShape, users: int) -> None:
+    assert count_store_users(plan_resources(ResourcesSection(), cluster), cluster) == users

@@ -76,6 +76,8 @@ def test_the_canonical_form_round_trips_and_fills_defaults() -> None:
     [
         pytest.param({"resources": {"actors": 7, "batch_size": 3}}, True, id="resources"),
         pytest.param({"limits": {"max_failed_fraction": 0.5}}, True, id="failure limit"),
+        pytest.param({"storage": {"max_requests_per_s": 9, "timeout_s": 60}}, True, id="rate"),
+        pytest.param({"storage": {"endpoint_url": "http://127.0.0.1:9"}}, False, id="endpoint"),
         pytest.param({"limits": {"max_pixels": 10}}, False, id="pixel limit"),
         pytest.param({"annotate": {"min_score": 0.3}}, False, id="threshold"),
         pytest.param({"source": {"uri": "s3://fleet/other/"}}, False, id="source"),
@@ -83,6 +85,13 @@ def test_the_canonical_form_round_trips_and_fills_defaults() -> None:
 )
 def test_identity_is_what_decides_the_rows(changes: dict[str, Any], same: bool) -> None:
     assert (spec_of(**changes).identity() == spec_of().identity()) is same
+
+
+def test_processes_share_the_rate_of_the_job() -> None:
+    storage = spec_of(storage={"max_requests_per_s": 100}).storage
+    assert storage.access().max_requests_per_s == 100
+    assert storage.access(processes=8).max_requests_per_s == 12.5
+    assert spec_of().storage.access(processes=8).max_requests_per_s is None
 
 
 @pytest.mark.parametrize(
