@@ -36,6 +36,7 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
+	test -d $(VENV)/daft || $(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/daft -r benchmarks/peers/requirements.txt
 	for script in $(BENCHMARKS); do $(BIN)/python $$script --json || exit 1; done
 	$(BIN)/python benchmarks/table.py
 

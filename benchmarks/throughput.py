@@ -1,18 +1,20 @@
-"""The annotate job against the best bare loop of the same model on the same cores.
+"""The annotate job against a bare loop, Ray Data's plain script and Daft: same model, images and cores.
 
-    python benchmarks/throughput.py [--images 1200] [--json results.json]
+    python benchmarks/throughput.py [--images 2000] [--rounds 2] [--json [FILE]]
 
-Both decode the same files with the same decoder and run the same detector in the same batches; the loop
-writes nothing and survives nothing. Start-up is reported apart. Prints the hardware and the ratio.
+The bare loop has the job's decoder and batches, writes nothing and survives nothing; it is tried with
+threads and with processes, and the best counts. The peers are programs as their guides write them (in
+benchmarks/peers); where they can be configured in more than one natural way, the best counts. Each system
+runs in processes of its own. Rates are steady: from when every worker has finished something until the end.
+Start-up is reported apart.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,35 +24,68 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import torch
+from common import ROOT, Claim, argument_parser, report
 
+from benchmarks.peers import events
+from cvcore.checkpoint import save_checkpoint
+from cvcore.detect.base import Detector
+from cvcore.detect.tiny import build_tiny
 from cvcore.image.decode import CanvasImage, decode_to_canvas
 from cvcore.image.limits import DecodeLimits
-from cvcore.models import ModelSource, build_model
+from cvcore.models import build_model
 from cvcore.scenes.coco import write_scenes
 from cvcore.types import DetectOptions
-from jobs.annotate import run_annotate
 from jobs.model_files import fetch_model
-from jobs.progress import SilentListener
-from jobs.spec import ModelSection, build_spec
+from jobs.spec import ModelSection
 from jobs.storage import Access
 
 BATCH_SIZE = 8
 DISTINCT_SCENES = 150
 READ_AHEAD = 32
+CORES = os.cpu_count() or 1
+DAFT = Path(sys.prefix) / "daft"
+PEERS = ROOT / "benchmarks" / "peers"
 
 
 @dataclass(frozen=True)
-class LoopShape:
-    """How the bare loop uses the cores."""
+class Subject:
+    """A model to run: its spec section, and the score that keeps a plausible number of detections."""
 
-    processes: int
-    torch_threads: int
-    decode_threads: int
+    name: str
+    model: dict[str, Any]
+    input_size: int
+    min_score: float
 
 
-def make_images(folder: Path, count: int) -> list[Path]:
+@dataclass(frozen=True)
+class Shape:
+    """How a system uses the cores."""
+
+    workers: int
+    threads: int
+    decode_threads: int = 1
+    cpus_per_worker: float = 1.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one system: inputs a second when steady, and seconds until it was."""
+
+    images_per_s: float
+    startup_s: float
+    shape: dict[str, Any]
+
+
+LOOPS = (Shape(1, CORES, CORES), Shape(1, 1, 1), Shape(CORES, 1, 1), Shape(CORES, 1, 2))
+RAY_SHAPES = (Shape(1, max(1, CORES - 1)), Shape(CORES, 1, cpus_per_worker=0.5))
+DAFT_SHAPES = (Shape(1, 1), Shape(CORES, 1))
+
+
+def make_images(folder: Path, count: int) -> Path:
     """`count` scene files of varied size; each scene is stored under several names."""
     write_scenes(folder / "scenes", num_scenes=min(count, DISTINCT_SCENES), seed=700_000)
     scenes = sorted((folder / "scenes" / "images").iterdir())
@@ -58,37 +93,50 @@ def make_images(folder: Path, count: int) -> list[Path]:
     images.mkdir()
     for index in range(count):
         shutil.copy(scenes[index % len(scenes)], images / f"{index:06d}.jpg")
-    return sorted(images.iterdir())
+    return images
 
 
-def bare_loop(paths: list[Path], source: ModelSource, shape: LoopShape) -> float:
-    """Images a second over all processes, model loading and one warm-up batch not counted."""
-    parts = [paths[i :: shape.processes] for i in range(shape.processes)]
-    if shape.processes == 1:
-        return _loop(parts[0], source, shape)
-    with get_context("spawn").Pool(shape.processes) as pool:
-        rates = pool.starmap(_loop, [(part, source, shape) for part in parts])
-    return sum(rates)
+def make_subjects(folder: Path) -> list[Subject]:
+    """The shipped detector, and one of about five times its work, its weights random."""
+    torch.manual_seed(0)
+    wide = build_tiny(tuple(f"kind{i}" for i in range(20)), width=32, input_size=416)
+    body = save_checkpoint(
+        wide.state_dict(), model="tiny", config=wide.config, labels=wide.labels, training={}
+    )
+    (folder / "wide.safetensors").write_bytes(body)
+    return [
+        Subject("light", {"name": "tiny"}, 320, 0.25),
+        Subject("heavy", {"name": str(folder / "wide.safetensors")}, 416, 0.6),
+    ]
 
 
-def _loop(paths: list[Path], source: ModelSource, shape: LoopShape) -> float:
-    torch.set_num_threads(shape.torch_threads)
-    model = build_model(source)
-    options = DetectOptions()
+def run_loop(subject: Subject, images: Path, shape: Shape, folder: Path, count: int) -> Run:
+    """The bare loop: model loading and one warm-up batch are not counted."""
+    paths = sorted(images.iterdir())[:count]
+    parts = [paths[i :: shape.workers] for i in range(shape.workers)]
+    started = time.time()
+    with get_context("spawn").Pool(shape.workers) as pool:
+        pool.starmap(_loop, [(part, subject, shape, str(folder)) for part in parts])
+    return _measured(events.read(folder), started, shape)
+
+
+def _loop(paths: list[Path], subject: Subject, shape: Shape, folder: str) -> None:
+    torch.set_num_threads(shape.threads)
+    model = build_model(fetch_model(ModelSection(**subject.model), Access()).source).eval()
+    assert isinstance(model, Detector)
+    options = DetectOptions(min_score=subject.min_score)
 
     def decode(path: Path) -> CanvasImage:
         return decode_to_canvas(path.read_bytes(), model.input_spec, limits=DecodeLimits(), name=path.name)
 
     with ThreadPoolExecutor(shape.decode_threads) as pool:
-        for batch in _batches(pool, decode, paths[:BATCH_SIZE]):
-            _infer(model, batch, options)
-        started = time.perf_counter()
         for batch in _batches(pool, decode, paths):
-            _infer(model, batch, options)
-        return len(paths) / (time.perf_counter() - started)
+            canvases = torch.stack([torch.from_numpy(image.canvas) for image in batch])
+            model.predict(canvases, [image.fit for image in batch], options)
+            events.note(folder, len(batch))
 
 
-def _batches(pool: ThreadPoolExecutor, decode: object, paths: list[Path]) -> Iterator[list[CanvasImage]]:
+def _batches(pool: ThreadPoolExecutor, decode: Any, paths: list[Path]) -> Iterator[list[CanvasImage]]:
     waiting = iter(paths)
     ahead = [pool.submit(decode, path) for path in islice(waiting, READ_AHEAD)]
     while ahead:
@@ -97,49 +145,107 @@ def _batches(pool: ThreadPoolExecutor, decode: object, paths: list[Path]) -> Ite
         yield batch
 
 
-def _infer(model: torch.nn.Module, batch: list[CanvasImage], options: DetectOptions) -> None:
-    canvases = torch.stack([torch.from_numpy(image.canvas) for image in batch])
-    model.predict(canvases, [image.fit for image in batch], options)
+def run_job(subject: Subject, images: Path, folder: Path) -> Run:
+    """`veedor run` with everything chosen by itself; a unit is done when its part is published."""
+    spec = {
+        "source": {"uri": str(images)},
+        "model": subject.model,
+        "annotate": {"min_score": subject.min_score},
+        "resources": {"batch_size": BATCH_SIZE},
+        "sink": {"uri": str(folder / "out")},
+    }
+    (folder / "spec.json").write_text(json.dumps(spec))
+    started = time.time()
+    command = [sys.executable, "-m", "cluster.cli", "run", str(folder / "spec.json"), "--json"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    (record,) = (folder / "out" / "_veedor" / "runs").iterdir()
+    shape = Shape(json.loads(record.read_text())["actors"], 1)
+    parts = sorted((folder / "out" / "data").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    done = [(path.stat().st_mtime, pq.read_metadata(path).num_rows) for path in parts]
+    return _measured(done, started, shape)
+
+
+def run_peer(
+    script: str, subject: Subject, images: Path, shape: Shape, folder: Path, *, path: Path = ROOT
+) -> Run:
+    """One of benchmarks/peers."""
+    asked = {
+        "images": str(images),
+        "out": str(folder / "out"),
+        "events": str(folder),
+        "model": subject.model,
+        "input_size": subject.input_size,
+        "min_score": subject.min_score,
+        "batch_size": BATCH_SIZE,
+        **asdict(shape),
+    }
+    started = time.time()
+    command = [sys.executable, str(PEERS / script), json.dumps(asked)]
+    environment = {**os.environ, "PYTHONPATH": f"{path}{os.pathsep}{ROOT}"}
+    with (folder / "output").open("w") as output:
+        subprocess.run(command, check=True, stdout=output, stderr=output, env=environment)
+    return _measured(events.read(folder), started, shape)
+
+
+def _measured(done: list[tuple[float, int]], started: float, shape: Shape) -> Run:
+    rate = events.steady_rate(done, workers=shape.workers)
+    return Run(round(rate, 2), round(done[0][0] - started, 2), asdict(shape))
+
+
+def measure(
+    subject: Subject, images: Path, scratch: Path, *, rounds: int, count: int
+) -> dict[str, list[Run]]:
+    """Every system on one model; what has several shapes is tried on a part first."""
+
+    def folder() -> Path:
+        return Path(tempfile.mkdtemp(dir=scratch))
+
+    some = max(BATCH_SIZE * 8, count // 5)
+    best_loop = max(LOOPS, key=lambda s: run_loop(subject, images, s, folder(), some).images_per_s)
+    runs: dict[str, list[Run]] = {"loop": [], "job": [], "ray_data": [], "daft": []}
+    ray_shapes, daft_shapes = list(RAY_SHAPES), list(DAFT_SHAPES)
+    for _ in range(rounds):
+        runs["loop"].append(run_loop(subject, images, best_loop, folder(), count))
+        runs["job"].append(run_job(subject, images, folder()))
+        tried = [run_peer("ray_data.py", subject, images, s, folder()) for s in ray_shapes]
+        runs["ray_data"] += tried
+        ray_shapes = [max(zip(tried, ray_shapes, strict=True), key=lambda pair: pair[0].images_per_s)[1]]
+        tried = [run_peer("daft_frame.py", subject, images, s, folder(), path=DAFT) for s in daft_shapes]
+        runs["daft"] += tried
+        daft_shapes = [max(zip(tried, daft_shapes, strict=True), key=lambda pair: pair[0].images_per_s)[1]]
+    return runs
 
 
 def main() -> None:
-    """Run both and print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=1200)
-    parser.add_argument("--model", default="tiny")
-    parser.add_argument("--weights")
-    parser.add_argument("--json", type=Path)
+    """Run all and print the ratios."""
+    parser = argument_parser("throughput", __doc__)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=2)
     asked = parser.parse_args()
-    cores = os.cpu_count() or 1
-    section = ModelSection(name=asked.model, weights=asked.weights)
-    source = fetch_model(section, Access()).source
+    claims, details = [], {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        paths = make_images(folder, asked.images)
-        shapes = [LoopShape(1, cores, cores), LoopShape(1, 1, 1), LoopShape(cores, 1, 1)]
-        loops = {shape: bare_loop(paths, source, shape) for shape in shapes}
-        spec = build_spec(
-            {
-                "source": {"uri": str(folder / "images")},
-                "model": section.model_dump(),
-                "resources": {"batch_size": BATCH_SIZE},
-                "sink": {"uri": str(folder / "out")},
-            },
-            name="benchmark",
-        )
-        result = run_annotate(spec, listener=SilentListener())
-    best = max(loops, key=lambda shape: loops[shape])
-    report = {
-        "hardware": f"{cores} cores ({platform.machine()}), {platform.system()}, torch {torch.__version__}",
-        "model": asked.model,
-        "images": asked.images,
-        "bare_loops": [{**asdict(shape), "images_per_s": round(rate, 1)} for shape, rate in loops.items()],
-        "job": {"images_per_s": round(result.images_per_s, 1), "startup_s": round(result.startup_s, 1)},
-        "ratio_to_best_loop": round(result.images_per_s / loops[best], 3),
-    }
-    sys.stdout.write(json.dumps(report, indent=1) + "\n")
-    if asked.json:
-        asked.json.write_text(json.dumps(report, indent=1) + "\n")
+        scratch = Path(name)
+        images = make_images(scratch, asked.images)
+        for subject in make_subjects(scratch):
+            runs = measure(subject, images, scratch, rounds=asked.rounds, count=asked.images)
+            best = {system: max(run.images_per_s for run in tried) for system, tried in runs.items()}
+            details[subject.name] = {s: [asdict(run) for run in tried] for s, tried in runs.items()}
+            claims += _claims(subject.name, best, runs["job"][0].startup_s)
+    report("throughput", claims, {"images": asked.images, "torch": torch.__version__, **details}, asked.json)
+
+
+def _claims(name: str, best: dict[str, float], startup_s: float) -> list[Claim]:
+    ours = best["job"]
+    targets = {"loop": ("the best bare loop", 0.95), "ray_data": ("Ray Data's plain script", 1.5)}
+    found = []
+    for system, (title, target) in targets.items():
+        ratio = ours / best[system]
+        text = f"{ratio:.3f} ({ours:.1f} / {best[system]:.1f} images/s)"
+        found.append(Claim(f"{name} model: job ÷ {title}", f"≥ {target}", text, ratio >= target))
+    ratio = ours / best["daft"]
+    text = f"{ratio:.3f} ({ours:.1f} / {best['daft']:.1f} images/s)"
+    found.append(Claim(f"{name} model: job ÷ Daft", "> 1", text, ratio > 1))
+    return [*found, Claim(f"{name} model: start-up of the job", "", f"{startup_s:.1f} s")]
 
 
 if __name__ == "__main__":

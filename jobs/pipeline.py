@@ -102,17 +102,22 @@ def _one_stage(pipeline: Pipeline) -> Dataset:
     return numbers.map_batches(
         WholeUnitActor,
         fn_constructor_args=(pipeline.model, pipeline.infer, pipeline.decode, pipeline.publish),
-        **_actor_options(pipeline),
+        **_actor_options(pipeline, concurrent_units=WholeUnitActor.CONCURRENT_UNITS),
     )
 
 
-def _actor_options(pipeline: Pipeline) -> dict[str, Any]:
+def _actor_options(pipeline: Pipeline, *, concurrent_units: int = 1) -> dict[str, Any]:
     asked = pipeline.resources
     return {
         "batch_size": None,
         "batch_format": "pyarrow",
         "zero_copy_batch": True,
-        "compute": ActorPoolStrategy(size=min(asked.actors, len(pipeline.units))),
+        "compute": ActorPoolStrategy(
+            size=min(asked.actors, len(pipeline.units)),
+            max_concurrent_calls_per_actor=concurrent_units,
+            enable_true_multi_threading=concurrent_units > 1,
+            max_tasks_in_flight_per_actor=concurrent_units if concurrent_units > 1 else None,
+        ),
         "num_cpus": asked.cpus_per_actor,
         "num_gpus": asked.gpus_per_actor or None,
         "max_restarts": MAX_ACTOR_RESTARTS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +26,12 @@ class InferActor:
 
 
 class WholeUnitActor(InferActor):
-    """Does all stages of a unit: where there is no GPU to keep fed, a hand-over only costs."""
+    """Does all stages of a unit: where there is no GPU to keep fed, a hand-over only costs.
+
+    Two units are under way at once: one computes while the other waits for the store, reading or writing.
+    """
+
+    CONCURRENT_UNITS = 2
 
     def __init__(
         self, model: Any, infer: InferSettings, decode: DecodeStage, publish: PublishSettings
@@ -33,8 +39,10 @@ class WholeUnitActor(InferActor):
         super().__init__(model, infer)
         self._decode = decode
         self._publish = publish
+        self._computing = Lock()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Read, decode, infer and publish the one unit that `batch` names."""
         (unit,) = batch.column("unit").to_pylist()
-        return publish_unit(self._stage(self._decode.unit_table(unit)), settings=self._publish)
+        decoded = self._decode.unit_table(unit, computing=self._computing)
+        return publish_unit(self._stage(decoded, computing=self._computing), settings=self._publish)

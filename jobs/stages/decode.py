@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -86,19 +86,28 @@ class DecodeStage:
     tally: Tally
     quarantine: Quarantine
 
-    def unit_table(self, unit: int) -> pa.Table:
-        """Decode a unit: `jobs.schemas.canvas_schema`, a row for each input in the plan's order."""
+    def unit_table(self, unit: int, *, computing: AbstractContextManager[object] | None = None) -> pa.Table:
+        """Decode a unit: `jobs.schemas.canvas_schema`, a row for each input in the plan's order.
+
+        `computing` is held while decoding, not while the first inputs are waited for.
+        """
         plan: Plan = ray.get(self.plan)
         start, count = plan.unit_rows(unit)
         with self.tally.working_on("decode", unit) as beginnings:
             # What ended the attempt before may have been set aside since the pipeline was built.
             stage = self if beginnings < 2 else replace(self, quarantine=self.quarantine.refreshed())
-            table = stage.decode_rows(range(start, start + count), unit=unit)
+            table = stage.decode_rows(range(start, start + count), unit=unit, computing=computing)
         num_ok = table.column("status").to_pylist().count("ok")
         self.tally.add("decode", unit, ok=num_ok, failed=count - num_ok)
         return table
 
-    def decode_rows(self, rows: Sequence[int], *, unit: int) -> pa.Table:
+    def decode_rows(
+        self,
+        rows: Sequence[int],
+        *,
+        unit: int,
+        computing: AbstractContextManager[object] | None = None,
+    ) -> pa.Table:
         """Decode some rows of the plan; those set aside are not touched."""
         plan: Plan = ray.get(self.plan)
         inputs = plan.inputs.rows(rows).to_pylist()
@@ -106,7 +115,9 @@ class DecodeStage:
             item |= {"row": row, "set_aside": self.quarantine.known.get(row)}
         store = process_store(is_s3(inputs[0]["uri"]), self.access)
         guard = self.quarantine.guard("decode", plan)
-        return decode_inputs(inputs, store, self.input_spec, self.limits, unit=unit, guard=guard)
+        return decode_inputs(
+            inputs, store, self.input_spec, self.limits, unit=unit, guard=guard, computing=computing
+        )
 
 
 class UnitSource(Datasource):  # type: ignore[misc]  # Ray ships no types
@@ -158,15 +169,23 @@ def decode_inputs(
     *,
     unit: int,
     guard: Guard | None = None,
+    computing: AbstractContextManager[object] | None = None,
 ) -> pa.Table:
     """Read inputs ahead in threads and decode them in order; each failure costs its own row alone.
 
     Raises:
         StorageError: if the store itself fails, so that no input is to blame.
     """
-    canvases = np.zeros((len(inputs), spec.num_bytes), dtype=np.uint8)
+    with _Reader(inputs, store, limits) as reader, computing or nullcontext():
+        return _decode_all(reader, spec, limits, unit=unit, guard=guard)
+
+
+def _decode_all(
+    reader: _Reader, spec: InputSpec, limits: DecodeLimits, *, unit: int, guard: Guard | None
+) -> pa.Table:
+    canvases = np.zeros((len(reader), spec.num_bytes), dtype=np.uint8)
     rows: list[dict[str, Any]] = []
-    for index, (item, body) in enumerate(_read_ahead(inputs, store, limits)):
+    for index, (item, body) in enumerate(reader):
         row: dict[str, Any] = {"uri": item["uri"], "etag": item["etag"], "status": "ok"}
         rows.append(row)
         if aside := item.get("set_aside"):
@@ -193,22 +212,46 @@ def decode_inputs(
     return _canvas_table(rows, canvases, spec, unit=unit)
 
 
-def _read_ahead(
-    inputs: list[dict[str, Any]], store: Store, limits: DecodeLimits
-) -> Iterator[tuple[dict[str, Any], Future[bytes]]]:
-    """Each input with its body to come; reading ahead is bounded in number and, by listed size, in bytes."""
-    with ThreadPoolExecutor(READ_THREADS) as pool:
-        waiting: deque[tuple[dict[str, Any], Future[bytes]]] = deque()
-        bytes_ahead = 0
-        for index, item in enumerate(inputs):
-            while waiting and (len(waiting) >= READ_AHEAD or bytes_ahead + item["size"] > READ_AHEAD_BYTES):
-                bytes_ahead -= waiting[0][0]["size"]
-                yield waiting.popleft()
-            neighbour = inputs[index - 1]["uri"]
-            waiting.append((item, pool.submit(_read, item, neighbour, store, limits)))
-            bytes_ahead += item["size"]
-        while waiting:
-            yield waiting.popleft()
+class _Reader:
+    """Inputs with their bodies to come, in order.
+
+    Begins to read at once; what is read ahead is bounded in number and, by listed size, in bytes.
+    """
+
+    def __init__(self, inputs: list[dict[str, Any]], store: Store, limits: DecodeLimits) -> None:
+        self._inputs = inputs
+        self._store = store
+        self._limits = limits
+        self._pool = ThreadPoolExecutor(READ_THREADS)
+        self._started = 0
+        self._waiting: deque[Future[bytes]] = deque()
+        self._bytes_ahead = 0
+        self._fill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Any], Future[bytes]]]:
+        for item in self._inputs:
+            yield item, self._waiting.popleft()
+            self._bytes_ahead -= item["size"]
+            self._fill()
+
+    def _fill(self) -> None:
+        for item in self._inputs[self._started :]:
+            full = len(self._waiting) >= READ_AHEAD or self._bytes_ahead + item["size"] > READ_AHEAD_BYTES
+            if full and self._waiting:
+                return
+            neighbour = self._inputs[self._started - 1]["uri"]
+            self._waiting.append(self._pool.submit(_read, item, neighbour, self._store, self._limits))
+            self._bytes_ahead += item["size"]
+            self._started += 1
 
 
 def _read(item: dict[str, Any], neighbour: str, store: Store, limits: DecodeLimits) -> bytes:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from jobs.set_aside import Reason
@@ -33,14 +34,14 @@ class InputBounds:
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
+    guard: Guard
     row: int | None
-    num_inputs: int
-    since: float
-    memory_before: int
+    deadline: float
+    memory: int
 
 
 class Guard:
-    """Ends this process when what it works on exceeds its bounds.
+    """Ends this process when what it works on exceeds its bounds. One piece of work at a time in a process.
 
     Args:
         record: called with the plan's row and the reason before the end, where one input is to blame.
@@ -57,43 +58,54 @@ class Guard:
         self._bounds = bounds
         self._record = record
         self._end = end or _end_process
-        self._watched: _Watched | None = None
-        self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
     def on(self, row: int | None, *, num_inputs: int = 1) -> Iterator[None]:
         """Watch the work on an input, or on several at once (`row` None), until the block ends."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="veedor-guard", daemon=True)
-            self._thread.start()
-        self._watched = _Watched(row, num_inputs, time.monotonic(), resident_bytes())
-        signal.setitimer(signal.ITIMER_REAL, self._bounds.max_seconds * num_inputs * 1.25 + KERNEL_GRACE_S)
+        seconds = self._bounds.max_seconds * num_inputs
+        memory = resident_bytes() + self._bounds.max_memory * num_inputs
+        _watcher().now = _Watched(self, row, time.monotonic() + seconds, memory)
+        signal.setitimer(signal.ITIMER_REAL, seconds * 1.25 + KERNEL_GRACE_S)
         try:
             yield
         finally:
-            self._watched = None
+            _watcher().now = None
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def exceeded(self, row: int | None, reason: Reason) -> None:
+        """Record the input and end the process."""
+        if row is not None and self._record:
+            with contextlib.suppress(Exception):  # unrecorded, the next attempt finds it again
+                self._record(row, reason)
+        self._end()
+
+
+class _Watcher:
+    """The one thread of a process that looks at what is being worked on."""
+
+    def __init__(self) -> None:
+        self.now: _Watched | None = None
+        threading.Thread(target=self._watch, name="veedor-guard", daemon=True).start()
 
     def _watch(self) -> None:
         while True:
             time.sleep(POLL_S)
-            watched = self._watched
-            if watched is None:
-                continue
-            reason = self._exceeded(watched)
-            if reason is None or self._watched is not watched:
-                continue
-            if watched.row is not None and self._record:
-                with contextlib.suppress(Exception):  # unrecorded, the next attempt finds it again
-                    self._record(watched.row, reason)
-            self._end()
+            watched = self.now
+            reason = watched and _reason(watched)
+            if watched and reason and self.now is watched:
+                self.now = None
+                watched.guard.exceeded(watched.row, reason)
 
-    def _exceeded(self, watched: _Watched) -> Reason | None:
-        if time.monotonic() - watched.since > self._bounds.max_seconds * watched.num_inputs:
-            return "too_slow"
-        if resident_bytes() - watched.memory_before > self._bounds.max_memory * watched.num_inputs:
-            return "too_much_memory"
-        return None
+
+@cache
+def _watcher() -> _Watcher:
+    return _Watcher()
+
+
+def _reason(watched: _Watched) -> Reason | None:
+    if time.monotonic() > watched.deadline:
+        return "too_slow"
+    return "too_much_memory" if resident_bytes() > watched.memory else None
 
 
 def resident_bytes() -> int:

@@ -46,10 +46,13 @@ class InferStage:
         self._batch_size = settings.batch_size or self._agreed_batch_size()
         settings.tally.ready(f"{os.uname().nodename}:{os.getpid()}")
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        """Infer a unit; see `infer`."""
+    def __call__(
+        self, batch: pa.Table, *, computing: contextlib.AbstractContextManager[object] | None = None
+    ) -> pa.Table:
+        """Infer a unit; see `infer`. `computing` is held meanwhile."""
         unit = batch.column("unit")[0].as_py()
-        with self._settings.tally.working_on("infer", unit):
+        with self._settings.tally.working_on("infer", unit), computing or contextlib.nullcontext():
+            torch.set_num_threads(self._settings.threads)  # of the calling thread
             table = self.infer(batch)
         num_ok = table.column("status").to_pylist().count("ok")
         self._settings.tally.add("infer", unit, ok=num_ok, failed=table.num_rows - num_ok)
