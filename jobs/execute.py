@@ -85,7 +85,9 @@ def execute(
                     merger.add(summary.number)
         merged = merger.finish(store)
         known = merged if plan.units_per_file > 1 else done
-        manifest = finish_job(folder, store, plan, prepared.record, known, writer=prepared.writer)
+        manifest = finish_job(
+            folder, store, plan, prepared.record, known, writer=prepared.writer, listener=listener
+        )
         outcome = "finished"
     except KeyboardInterrupt:
         outcome = "interrupted"

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from jobs.plan import Plan
+from jobs.progress import Listener
 from jobs.run_folder import JobRecord, RunFolder, part_name, published_numbers
 from jobs.sink import (
     PartSummary,
@@ -83,6 +84,7 @@ def finish_job(
     known: dict[int, PartSummary],
     *,
     writer: str,
+    listener: Listener,
 ) -> dict[str, Any]:
     """Check every file and create `_SUCCESS.json`; returns its content.
 
@@ -100,7 +102,8 @@ def finish_job(
         summaries = list(pool.map(check, range(plan.num_files)))
     manifest = success_manifest(record, summaries, names=[part_name(f) for f in range(plan.num_files)])
     body = json.dumps(manifest, indent=1).encode()
-    store.create(folder.success, body, writer=writer)
+    if store.create(folder.success, body, writer=writer) != "created":
+        listener.step("Another driver had finished this job before; its result stands")
     remove_parts(folder, store, units_per_file=plan.units_per_file)
     standing: dict[str, Any] = json.loads(store.read(folder.success))
     return standing

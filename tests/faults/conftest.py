@@ -17,7 +17,7 @@ from tests.faults.results import Result, read_result
 from tests.s3_files import new_bucket, upload, upload_model
 from tests.s3_servers import S3Server
 
-RUN_TIMEOUT_S = 120
+RUN_TIMEOUT_S = 240
 
 
 @dataclass
@@ -96,7 +96,7 @@ def s3_job(server: S3Server, scratch: Path, images: int, **sink: Any) -> ToyJob:
     return ToyJob(f"s3://{bucket}", model, scratch, server, sink)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def address(ray_cluster: None) -> str:  # noqa: ARG001
     """Of the session's cluster, for drivers to join."""
     found: str = ray.get_runtime_context().gcs_address

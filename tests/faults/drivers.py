@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
@@ -72,6 +74,15 @@ class Driver:
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
+    def is_stopped(self) -> bool:
+        """Whether it stands still where `Harm` stopped it."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    def resume(self) -> None:
+        """Let a stopped job go on: the driver last."""
+        for pid in [*self.book.workers(), self.pid]:
+            os.kill(pid, signal.SIGCONT)
+
     def wait(self, timeout_s: float) -> Ending:
         """Its end; a driver that does not end in time fails the test."""
         self._process.join(timeout_s)
@@ -113,7 +124,7 @@ def _separate_stages() -> None:
     )
 
 
-def wait_until(happened: Any, *, within_s: float, what: str) -> None:
+def wait_until(happened: Callable[[], bool], *, within_s: float, what: str) -> None:
     """Poll until `happened()` is true; fails the test when it takes too long."""
     deadline = time.monotonic() + within_s
     while not happened():

@@ -70,10 +70,9 @@ class Book:
         return int((self.folder / "driver").read_text())
 
     def number_of(self, method: str, name: str) -> int:
-        """The number of the first call of a method on an object of a name."""
-        return next(
-            n for n, c in enumerate(self.calls, 1) if c.method == method and c.uri.endswith(f"/{name}")
-        )
+        """The number of the first call of a method on an object or folder of a name."""
+        numbered = enumerate(self.calls, 1)
+        return next(n for n, c in numbered if c.method == method and c.uri.endswith(f"/{name}"))
 
     def note(self, method: str, uri: str) -> int:
         """Write a call down; returns its number."""
@@ -83,10 +82,10 @@ class Book:
             file.write(json.dumps(asdict(Call(os.getpid(), method, uri))) + "\n")
         return number
 
-    def processes(self) -> list[int]:
-        """The driver and the living workers of its job."""
+    def workers(self) -> list[int]:
+        """What lives of the job beside its driver: its workers, and its cluster if that is its own."""
         mark = f"{ENVIRONMENT}={self.folder}".encode()
-        return [self.driver, *(pid for pid in _pids() if mark in _environment(pid))]
+        return [pid for pid in _pids() if mark in _environment(pid)]
 
 
 def arm() -> None:
@@ -131,7 +130,7 @@ def _do(harm: Harm, book: Book) -> None:
         os.kill(book.driver, signal.SIGKILL)
         return
     me = os.getpid()
-    for pid in [*(pid for pid in book.processes() if pid != me), me]:
+    for pid in [*({book.driver, *book.workers()} - {me}), me]:
         os.kill(pid, signal.SIGSTOP)
 
 
@@ -144,3 +143,11 @@ def _environment(pid: int) -> list[bytes]:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return []
+
+
+def command_line(pid: int) -> str:
+    """A process's command line; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""

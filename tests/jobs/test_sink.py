@@ -12,6 +12,7 @@ import pytest
 from cvcore.errors import SpecError
 from jobs.finish import finish_job
 from jobs.plan import Plan, select_inputs
+from jobs.progress import SilentListener
 from jobs.run_folder import JobRecord, RunFolder, check_same_job, claim, load_plan, read_job
 from jobs.schemas import result_schema
 from jobs.sink import (
@@ -121,7 +122,7 @@ def test_any_order_of_publication_and_merging_ends_the_same(tmp_path: Path, unit
             assert unit not in pending_units(plan, folder, store)
         for file in [] if units_per_file == 1 else [*range(plan.num_files), 0]:
             merge_file(store, folder, plan, file, metadata=part_metadata(record), writer="m")
-        manifest = finish_job(folder, store, plan, record, {}, writer="w")
+        manifest = finish_job(folder, store, plan, record, {}, writer="w", listener=SilentListener())
         assert manifest["counts"] == {"inputs": 23, "ok": 18, "failed": 5, "detections": 17}
         assert manifest["failures"] == {"empty": 5}
         assert store.list_names(folder.parts) == []
@@ -149,7 +150,7 @@ def test_a_file_whose_units_another_driver_has_removed_is_read_back(tmp_path: Pa
     publish_units(folder, plan, list(range(plan.num_units)))
     for file in range(plan.num_files):
         merge_file(store, folder, plan, file, metadata=part_metadata(record), writer="m")
-    finish_job(folder, store, plan, record, {}, writer="m")
+    finish_job(folder, store, plan, record, {}, writer="m", listener=SilentListener())
     assert store.list_names(folder.parts) == []
     late = merge_file(store, folder, plan, 0, metadata=part_metadata(record), writer="late")
     assert (late.rows, late.failures) == (12, {"empty": 3})
@@ -166,7 +167,7 @@ def test_finishing_refuses_what_does_not_match_the_plan(tmp_path: Path, damage: 
     elif damage == "not parquet":
         store.put(folder.file(2), b"PAR1 and nonsense")
     with pytest.raises(StorageError, match=r"part-00002\.parquet"):
-        finish_job(folder, store, plan, make_record(plan), {}, writer="w")
+        finish_job(folder, store, plan, make_record(plan), {}, writer="w", listener=SilentListener())
     assert not store.exists(folder.success)
 
 
