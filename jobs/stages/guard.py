@@ -36,7 +36,7 @@ class InputBounds:
 class _Watched:
     guard: Guard
     row: int | None
-    deadline: float
+    seconds: float
     memory: int
 
 
@@ -64,7 +64,7 @@ class Guard:
         """Watch the work on an input, or on several at once (`row` None), until the block ends."""
         seconds = self._bounds.max_seconds * num_inputs
         memory = resident_bytes() + self._bounds.max_memory * num_inputs
-        _watcher().now = _Watched(self, row, time.monotonic() + seconds, memory)
+        _watcher().now = _Watched(self, row, seconds, memory)
         signal.setitimer(signal.ITIMER_REAL, seconds * 1.25 + KERNEL_GRACE_S)
         try:
             yield
@@ -88,10 +88,14 @@ class _Watcher:
         threading.Thread(target=self._watch, name="veedor-guard", daemon=True).start()
 
     def _watch(self) -> None:
+        before, worked_s = self.now, 0.0
         while True:
             time.sleep(POLL_S)
             watched = self.now
-            reason = watched and _reason(watched)
+            # Counted in polls, not by the clock: a process that was stopped has not worked meanwhile.
+            worked_s = worked_s + POLL_S if watched is before else 0.0
+            before = watched
+            reason = watched and _reason(watched, worked_s)
             if watched and reason and self.now is watched:
                 self.now = None
                 watched.guard.exceeded(watched.row, reason)
@@ -102,8 +106,8 @@ def _watcher() -> _Watcher:
     return _Watcher()
 
 
-def _reason(watched: _Watched) -> Reason | None:
-    if time.monotonic() > watched.deadline:
+def _reason(watched: _Watched, worked_s: float) -> Reason | None:
+    if worked_s > watched.seconds:
         return "too_slow"
     return "too_much_memory" if resident_bytes() > watched.memory else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -62,6 +63,32 @@ def test_what_exceeds_its_bounds_ends_its_process(
     child.join(30)
     assert child.exitcode == -ending
     assert (note.read_text() if note.exists() else None) == noted
+
+
+def test_a_process_that_was_stopped_for_a_while_blames_no_input(tmp_path: Path) -> None:
+    note, done = tmp_path / "note", tmp_path / "done"
+    bounds = InputBounds(max_seconds=1.0, max_memory=2**40)
+    child = multiprocessing.get_context("spawn").Process(target=_nap, args=(str(note), str(done), bounds))
+    child.start()
+    assert child.pid is not None
+    deadline = time.monotonic() + 30
+    while not note.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGSTOP)
+    time.sleep(1.5)
+    os.kill(child.pid, signal.SIGCONT)
+    child.join(30)
+    assert child.exitcode == 0
+    assert note.read_text() == "begun"
+    assert done.exists()
+
+
+def _nap(note: str, done: str, bounds: InputBounds) -> None:
+    guard = Guard(bounds, lambda row, reason: Path(note).write_text(f"{row} {reason}") and None)
+    with guard.on(1):
+        Path(note).write_text("begun")
+        time.sleep(0.4)
+    Path(done).touch()
 
 
 def test_several_inputs_at_once_have_the_time_of_all_and_blame_none() -> None:
