@@ -85,12 +85,15 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Run a job from a spec file; the same file runs on a laptop and on a cluster."""
-    from jobs.spec import load_yaml
+    from jobs.spec import MAX_SPEC_CHARS, load_yaml
 
     try:
-        text = spec.read_text()
+        with spec.open(encoding="utf-8") as file:
+            text = file.read(MAX_SPEC_CHARS + 1)
     except OSError as error:
         _fail(f"cannot read {spec}: {error.strerror}", as_json=as_json)
+    except UnicodeDecodeError:
+        _fail(f"cannot read {spec}: it is not UTF-8 text", as_json=as_json)
     try:
         content = load_yaml(text, name=str(spec))
     except VeedorError as error:

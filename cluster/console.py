@@ -14,8 +14,10 @@ from rich.table import Table
 from jobs.outcome import RunResult
 from jobs.progress import STAGES, Listener, Snapshot
 from jobs.storage import join
+from jobs.visible import visible
 
 PLAIN_INTERVAL_S = 5.0
+NEWLINE = "\n"
 STAGE_TITLES = {"decode": "read + decode", "infer": "infer", "write": "write"}
 
 
@@ -46,7 +48,7 @@ class PlainDisplay:
 
     def step(self, text: str, **facts: Any) -> None:
         del facts
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(visible(text, keep=NEWLINE), markup=False, soft_wrap=True)
 
     def progress(self, snapshot: Snapshot) -> None:
         finished = snapshot.before + snapshot.stages["write"].done >= snapshot.total
@@ -60,7 +62,7 @@ class PlainDisplay:
         _print_result(result)
 
     def error(self, message: str) -> None:
-        self._console.print(f"error: {message}", markup=False, soft_wrap=True)
+        self._console.print(f"error: {visible(message, keep=NEWLINE)}", markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Nothing is left open."""

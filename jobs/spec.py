@@ -24,6 +24,8 @@ UNDECISIVE: Final[dict[str, bool | set[str]]] = {
     "storage": {"timeout_s", "max_requests_per_s"},
     "limits": {"max_failed_fraction"},
 }
+MAX_SPEC_CHARS: Final = 2**20
+_MAX_SHOWN_CHARS = 500
 
 AnySpec = TypeVar("AnySpec", bound=BaseModel)
 Location = Annotated[str, AfterValidator(resolve_location)]
@@ -166,12 +168,30 @@ class AnnotateSpec(Section):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """PyYAML's safe loader without aliases."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event: yaml.AliasEvent = self.get_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                problem=f"aliases (*{event.anchor}) are not read: write the value out"
+            )
+        return super().compose_node(parent, index)
+
+
 def load_yaml(text: str, *, name: str) -> dict[str, Any]:
-    """Read a YAML or JSON mapping, safely; raises `SpecError` for anything else."""
+    """Read a YAML or JSON mapping, safely; raises `SpecError` for anything else.
+
+    Tags are those of plain data, and there are no aliases: a few lines of them stand for gigabytes.
+    """
+    if len(text) > MAX_SPEC_CHARS:
+        raise SpecError(f"{name} has more than {MAX_SPEC_CHARS:,} characters: is it a spec?")
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SpecError(f"{name} is not valid YAML: {error}") from error
+        content = yaml.load(text, _PlainLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise SpecError(f"{name} is not valid YAML: {reason[:_MAX_SHOWN_CHARS]}") from error
     if not isinstance(content, dict):
         raise SpecError(f"{name} holds no spec: a mapping with `source`, `model` and `sink` is expected")
     return content
@@ -200,7 +220,7 @@ def _explain(problem: dict[str, Any], spec_type: type[BaseModel]) -> str:
     if problem["type"] == "missing":
         return f"{where}: this key is required."
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{where or 'spec'}: {message} (got {problem['input']!r})" if where else message
+    return f"{where}: {message} (got {repr(problem['input'])[:_MAX_SHOWN_CHARS]})" if where else message
 
 
 def _keys_at(spec_type: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:

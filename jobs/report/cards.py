@@ -16,6 +16,7 @@ from jobs.report.gallery import Candidate
 from jobs.report.pictures import data_uri, decode_small, draw_mask, encode_jpeg
 from jobs.report.rows import read_rows
 from jobs.storage import Store, base_name
+from jobs.visible import visible
 
 ReadPicture = Callable[[str, str], bytes]
 
@@ -71,7 +72,7 @@ class Card:
         """The card as the page's script reads it; short keys, because there are many."""
         row = self.row
         return {
-            "uri": row["uri"],
+            "uri": visible(row["uri"]),
             "name": display_name(row["uri"]),
             "frame": row.get("frame_index"),
             "time": _finite(row.get("timestamp_s")),
@@ -79,9 +80,9 @@ class Card:
             "h": row.get("height") or 0,
             "status": row["status"],
             "code": row.get("error_code") or "",
-            "error": without_location(row.get("error") or "", row["uri"])[:TEXT_CHARS],
+            "error": visible(without_location(row.get("error") or "", row["uri"])[:TEXT_CHARS]),
             "picture": self.picture,
-            "missing": self.missing[:TEXT_CHARS],
+            "missing": visible(self.missing[:TEXT_CHARS]),
             "more": self.num_hidden,
             "dets": [
                 [label_index[d["label"] or ""], round(d["score"], 4), [round(v, 1) for v in d["box"]], mask]
@@ -92,7 +93,7 @@ class Card:
 
 def display_name(uri: str) -> str:
     """The last name of a location."""
-    return base_name(uri) or uri
+    return visible(base_name(uri) or uri)
 
 
 def without_location(message: str, uri: str) -> str:

@@ -13,6 +13,7 @@ from jobs.report.rows import NO_FRAME
 from jobs.report.run import Attempt, Run
 from jobs.report.statistics import Histogram, Statistics
 from jobs.storage import base_name
+from jobs.visible import visible
 
 BinName = Callable[[tuple[float, ...], int], str]
 
@@ -289,9 +290,9 @@ def failure_rows(statistics: Statistics) -> list[FailureRow]:
             share=text.percent(failures.count, statistics.num_inputs),
             examples=tuple(
                 (
-                    example.uri,
+                    visible(example.uri),
                     _with_frame(example.uri, example.frame_index),
-                    without_location(example.message, example.uri)[:300],
+                    visible(without_location(example.message, example.uri)[:300]),
                 )
                 for example in failures.examples
             ),

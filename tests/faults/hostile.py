@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,73 @@ PICTURE = Image.fromarray(smooth_rgb(12, 16))
 SMALL = {image_format: encode(PICTURE, image_format) for image_format in FORMATS}
 
 
+# Names of good pictures on a local disk: bytes, since that is what they are.
+NAMES: tuple[bytes, ...] = (
+    b"line\nbreak.jpg",
+    b"tab\tand\rreturn.jpg",
+    b"quotes'\"`$(touch canary).jpg",
+    b"percent%20%00%2e%2e%2f.jpg",
+    b"a..jpg",
+    b"dots../x..y.jpg",
+    b"-rf.jpg",
+    b"--out=x.jpg",
+    b"*?[a].jpg",
+    b" leading and trailing .jpg",
+    b"trailing.dots...jpg",
+    b"back\\slash.jpg",
+    b"semi;colon&and|pipe.jpg",
+    b"<img src=x onerror=alert(1)>.jpg",
+    b"{{7*7}}${x}.jpg",
+    b"\x1b]0;owned\x07\x1b[31m.jpg",
+    b"\x01\x7f.jpg",
+    b"s3:/bucket.jpg",
+    b"#fragment?query=1.jpg",
+    b"n" * 251 + b".jpg",
+    b"d" * 255 + b"/" + b"e" * 255 + b"/f.jpg",
+    "caf\u00e9.jpg".encode(),
+    "cafe\u0301.jpg".encode(),
+    "\u202egpj.exe.jpg".encode(),
+    "\u2028\ufeff\u200b.jpg".encode(),
+    "\U0001f600\U0010ffff.jpg".encode(),
+    b"\xff\xfe.jpg",
+    b"latin-\xe9.jpg",
+    b"latin-%E9.jpg",
+    b"\xed\xa0\x80-surrogate.jpg",
+    b"folder-\xe9/inside.jpg",
+    b"no extension",
+)
+
+# Keys of good pictures in a bucket; `//` and dot segments are letters like others there.
+KEYS: tuple[str, ...] = (
+    "a//b.jpg",
+    "//c.jpg",
+    "d/../e.jpg",
+    "d/./f.jpg",
+    "../g.jpg",
+    "?.jpg",
+    "#.jpg",
+    "+.jpg",
+    "a b.jpg",
+    "a%20b.jpg",
+    "%2e%2e%2f.jpg",
+    "trailing.jpg...",
+    "&=;:@,$!'()*.jpg",
+    '"<>`{}|^[]\\~.jpg',
+    "line\nbreak.jpg",
+    "return\r.jpg",
+    "\x01\x1b[31m.jpg",
+    "k" * 1000 + ".jpg",
+    "/".join(["deep"] * 190) + ".jpg",
+    "caf\u00e9.jpg",
+    "cafe\u0301.jpg",
+    "\u202egpj.exe.jpg",
+    "\U0001f600\uffff.jpg",
+    "-rf.jpg",
+    "s3:/x.jpg",
+    "no extension",
+)
+
+
 @dataclass(frozen=True)
 class Hostile:
     """One file.
@@ -54,7 +122,8 @@ class Hostile:
     pixels: int = 0
 
 
-def corpus() -> list[Hostile]:
+@cache
+def corpus() -> tuple[Hostile, ...]:
     """All files; names are unique."""
     makers: tuple[Callable[[], Iterator[Hostile]], ...] = (
         _huge_headers,
@@ -71,7 +140,7 @@ def corpus() -> list[Hostile]:
     )
     found = [case for make in makers for case in make()]
     assert len({case.name for case in found}) == len(found)
-    return found
+    return tuple(found)
 
 
 def codes(*names: str) -> frozenset[str]:
@@ -232,7 +301,7 @@ def _huge_headers() -> Iterator[Hostile]:
 
 
 def _png_bombs() -> Iterator[Hostile]:
-    zeros = zlib.compress(bytes(64 * 2**20), 9)
+    zeros = zlib.compress(bytes(64 * 2**20))
     for kind, prefix in ((b"iCCP", b"icc\0\0"), (b"zTXt", b"Comment\0\0"), (b"iTXt", b"Comment\0\1\0\0\0")):
         yield Hostile(f"bomb-{kind.decode()}.png", png_with((kind, prefix + zeros)), ANY)
     million = b"Comment\0\0" + zlib.compress(bytes(2**20 - 64), 9)
@@ -252,7 +321,7 @@ def _png_bombs() -> Iterator[Hostile]:
 
 
 def _tiff_bombs() -> Iterator[Hostile]:
-    zeros = zlib.compress(bytes(64 * 2**20), 9)
+    zeros = zlib.compress(bytes(64 * 2**20))
     yield Hostile("bomb-deflate.tif", tiff(tags(t259=(3, (8,))), zeros), ANY)
     yield Hostile("bomb-packbits.tif", tiff(tags(t259=(3, (32773,))), b"\x81\0" * 100_000), ANY)
     yield Hostile("bomb-lzw.tif", tiff(tags(t259=(3, (5,))), bytes(10_000)), ANY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +63,54 @@ def test_an_unknown_job_suggests_the_nearest() -> None:
 def test_yaml_that_is_no_mapping_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match=r"annotate\.yaml"):
         load_yaml(text, name="annotate.yaml")
+
+
+LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(LAUGHS, id="a billion laughs"),
+        pytest.param("a: &a [*a]", id="a list in itself"),
+        pytest.param("source: &s {uri: /in}\nsink: *s", id="an alias"),
+        pytest.param("base: &b {uri: /in}\nsource: {<<: *b}", id="a merge"),
+        pytest.param("[" * 100_000, id="nesting"),
+        pytest.param("source: " + "{a: " * 5_000, id="nested mappings"),
+        pytest.param("x: " + "9" * 100_000, id="a long number"),
+        pytest.param("x: 2026-99-99", id="no date"),
+        pytest.param("x: " + "y" * 2**21, id="length"),
+        pytest.param("? {a: 1}\n: 2", id="a mapping as key"),
+        pytest.param("source: !!python/object/apply:os.system ['touch canary']", id="apply"),
+        pytest.param("source: !!python/name:os.system", id="name"),
+        pytest.param("source: !!python/object/new:subprocess.Popen [[touch, canary]]", id="new"),
+        pytest.param("source: !!python/module:antigravity", id="module"),
+        pytest.param("source: !include /etc/passwd", id="include"),
+    ],
+)
+def test_hostile_yaml_is_refused_in_bounded_time(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    started = time.monotonic()
+    with pytest.raises(SpecError, match=r"annotate\.yaml") as caught:
+        load_yaml(text, name="annotate.yaml")
+    assert time.monotonic() - started < 10
+    assert len(str(caught.value)) < 2000
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_messages_about_large_values_are_short() -> None:
+    with pytest.raises(SpecError) as caught:
+        spec_of(model={"name": ["x" * 10_000] * 100})
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("url", ["http://key:secret@store", "file:///x", "http://"])
+def test_endpoints_without_credentials_only(url: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec_of(storage={"endpoint_url": url})
+    assert "secret" not in str(caught.value)
 
 
 def test_the_canonical_form_round_trips_and_fills_defaults() -> None:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from jobs.report.build import write_report
+from tests.browsers import open_browser, quiet_page
 from tests.jobs.report.fabricate import detection, failed_row, ok_row, save_picture, write_run
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOSTILE = "<img src=x onerror=document.title='owned'>"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+TURNED = "photo\u202egpj.exe\x1b[31m\n"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip(f"no browser here (looked for {', '.join(BROWSERS)})")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with open_browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -46,26 +40,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Browser, report: Path) -> Iterator[Page]:
     """The loaded page; fails on anything the console says and on every request but the page's own."""
-    opened = browser.new_page(viewport={"width": 1280, "height": 900})
-    problems: list[str] = []
-    opened.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    own = report.as_uri()
-
-    def refuse(route: Route) -> None:
-        url = route.request.url
-        if url == own or url.startswith("data:"):
-            route.continue_()
-            return
-        problems.append(f"request: {url}")
-        route.abort()
-
-    opened.route("**/*", refuse)
-    opened.goto(own)
-    yield opened
-    assert opened.title() != "owned"
-    opened.close()
-    assert problems == []
+    with quiet_page(browser, report) as opened:
+        yield opened
 
 
 def cards(page: Page) -> list[str]:
@@ -206,6 +182,41 @@ def test_no_width_scrolls_sideways(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert len(cards(page)) == 6
+
+
+def test_hostile_names_labels_messages_and_models_are_text(browser: Browser, tmp_path: Path) -> None:
+    script = "</script><script>document.title='owned'</script>"
+    names = [
+        f"{i}{text.replace('/', '')}.jpg" for i, text in enumerate((HOSTILE, script, TURNED, "'\"&amp;%00"))
+    ]
+    rows = []
+    for name, label in zip(
+        names, (HOSTILE, script, "javascript:document.title='owned'", "{{7*7}}"), strict=True
+    ):
+        found = detection(1, 0.77, (0, 0, 9, 9)) | {"label": label}
+        rows.append(ok_row(save_picture(tmp_path / "photos" / name), [found]))
+        rows.append(failed_row(f"/photos/bad{name}", "decode", f"code{HOSTILE}", f"{script}{TURNED}"))
+    run = write_run(
+        tmp_path / "run",
+        rows,
+        source=f"/photos/{script}",
+        model=HOSTILE,
+        labels=[HOSTILE, script, TURNED],
+    )
+    with quiet_page(browser, Path(write_report(run))) as page:
+        expect(page.locator("h1")).to_contain_text(HOSTILE)
+        assert page.evaluate("document.scripts.length") == 2
+        assert page.locator("img:not(.card img):not(#lightbox img)").count() == 0
+        shown = cards(page)
+        assert "2photo\\u202egpj.exe\\u001b[31m\\u000a.jpg" in shown
+        for row in page.locator(".label-row").all():
+            row.click(click_count=2)
+        page.locator(".card").first.click()
+        expect(page.locator("#lightbox")).to_be_visible()
+        page.keyboard.press("Escape")
+        tab(page, "Failures")
+        expect(page.locator(".card .blank").first).to_contain_text("document.title='owned'")
+        assert "\u202e" not in page.locator("body").inner_text().replace("\\u202e", "")
 
 
 def test_injected_markup_could_not_run(browser: Browser, report: Path) -> None:
