@@ -57,7 +57,7 @@ def fetch_model(section: ModelSection, access: Access) -> FetchedModel:
             f"{weights_ref} has SHA-256 {digest}, model.sha256 pins {section.sha256}: "
             "the file changed, or the pin is another file's"
         )
-    labels = None if section.labels is None else parse_labels(_read(section.labels, access).decode("utf-8"))
+    labels = None if section.labels is None else _read_labels(section.labels, access)
     digests = {"weights": digest or ""}
     if cfg is not None:
         digests["cfg"] = hashlib.sha256(cfg.encode()).hexdigest()
@@ -73,6 +73,14 @@ def fetch_model(section: ModelSection, access: Access) -> FetchedModel:
         labels=labels,
     )
     return FetchedModel(source, digests)
+
+
+def _read_labels(reference: str, access: Access) -> tuple[str, ...]:
+    try:
+        text = _read(reference, access).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{reference} is no list of labels: it is not UTF-8 text") from error
+    return parse_labels(text)
 
 
 def _read(reference: str, access: Access) -> bytes:

@@ -6,6 +6,7 @@ and makes the same steps as a run that was never interrupted. A run that has end
 
 from __future__ import annotations
 
+import os
 import tempfile
 from functools import partial
 
@@ -18,9 +19,10 @@ from cvcore.errors import SpecError, VeedorError
 from cvcore.train.samples import document_labels, read_document
 from jobs.ray_session import ray_session
 from jobs.storage import StorageError, join
+from jobs.storage.roots import VARIABLE
 from jobs.train_spec import TrainResult, TrainSpec
 from jobs.train_watch import OnEpoch, watch_history
-from jobs.train_worker import CHECKPOINT_NAME, SavedRun, load_run, read_file, train_worker
+from jobs.train_worker import CHECKPOINT_NAME, SavedRun, load_run, read_file, read_init, train_worker
 
 
 class TrainingError(VeedorError):
@@ -82,6 +84,7 @@ def _check_data(spec: TrainSpec) -> None:
         raise SpecError(
             f"{spec.num_workers} workers need as many images, {spec.data} has {len(documents[0]['images'])}"
         )
+    read_init(spec, document_labels(documents[0]))
 
 
 def _check_room(spec: TrainSpec, num_cpus: float, num_gpus: float) -> None:
@@ -103,7 +106,10 @@ def _fit(spec: TrainSpec, *, verbose: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="veedor-train-") as notes:
         trainer = TorchTrainer(
             train_worker,
-            train_loop_config={"spec": spec.model_dump(mode="json")},
+            train_loop_config={
+                "spec": spec.model_dump(mode="json"),
+                "allowed_roots": os.environ.get(VARIABLE),
+            },
             scaling_config=ScalingConfig(
                 num_workers=spec.num_workers,
                 use_gpu=spec.gpus_per_worker > 0,

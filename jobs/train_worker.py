@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +19,7 @@ from ray.train.torch import get_device
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from cvcore.checkpoint import load_into, read_checkpoint, save_checkpoint
+from cvcore.checkpoint import Checkpoint, load_into, read_checkpoint, save_checkpoint
 from cvcore.detect.tiny import ANCHORS, STRIDES, TinyDetector, build_tiny
 from cvcore.errors import SpecError
 from cvcore.ops.anchors import fit_anchors
@@ -28,6 +30,7 @@ from cvcore.train.run import EpochReport, RunOptions, Standing, run_epochs
 from cvcore.train.samples import Dataset, document_labels, load_dataset, read_document
 from cvcore.types import InputSpec
 from jobs.storage import join, open_store
+from jobs.storage.roots import VARIABLE
 from jobs.train_spec import EpochRecord, TrainSpec
 
 CHECKPOINT_NAME = "model.safetensors"
@@ -68,8 +71,14 @@ def load_run(spec: TrainSpec) -> SavedRun | None:
     store, location = open_store(spec.out, spec.access), join(spec.out, STATE_NAME)
     if not store.exists(location):
         return None
-    saved = torch.load(io.BytesIO(store.read(location)), map_location="cpu", weights_only=True)
-    if saved["digest"] != spec.digest:
+    try:
+        saved = torch.load(io.BytesIO(store.read(location)), map_location="cpu", weights_only=True)
+        digest = saved["digest"]
+    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, EOFError) as error:
+        raise SpecError(
+            f"{location} is damaged, or no state of a training run: delete it to start over"
+        ) from error
+    if digest != spec.digest:
         raise SpecError(
             f"{spec.out} holds the state of a run with other settings or data: "
             f"choose another folder for out, or delete {location} to start over"
@@ -102,7 +111,13 @@ def save_run(spec: TrainSpec, run: SavedRun) -> None:
 
 
 def train_worker(config: Mapping[str, Any]) -> None:
-    """Ray Train's function: one replica's share of the run. `config["spec"]` is a `TrainSpec` as JSON."""
+    """Ray Train's function: one replica's share of the run.
+
+    `config` has the `TrainSpec` as JSON and the driver's `VEEDOR_ALLOWED_ROOTS`, which holds unless the
+    worker has its own.
+    """
+    if config["allowed_roots"] is not None:
+        os.environ.setdefault(VARIABLE, config["allowed_roots"])
     spec = TrainSpec.model_validate(config["spec"])
     context = ray.train.get_context()
     shard = Shard(context.get_world_rank(), context.get_world_size())
@@ -139,20 +154,18 @@ def train_worker(config: Mapping[str, Any]) -> None:
 
 
 def read_file(spec: TrainSpec, folder: str, name: str) -> bytes:
-    """Read a file of a dataset by its name inside `folder`."""
-    return open_store(folder, spec.access).read(join(folder, name))
+    """Read a file of a dataset by its name inside `folder`; names that lead out of it are refused."""
+    location = join(folder, name)
+    if not location.startswith(folder.rstrip("/") + "/"):
+        raise SpecError(f"{name!r} is no name inside {folder}: {folder}'s annotations name files below it")
+    return open_store(folder, spec.access.within(folder)).read(location)
 
 
 def prepare_run(spec: TrainSpec, labels: tuple[str, ...]) -> tuple[Dataset, Dataset, TinyDetector]:
     """Both datasets on the model's canvas, and the model with its first weights."""
     options: dict[str, Any] = {}
-    if spec.init is not None:
-        start = read_checkpoint(open_store(spec.init, spec.access).read(spec.init))
-        if start.model != spec.model or start.labels != labels:
-            raise SpecError(
-                f"{spec.init} is a {start.model!r} for {list(start.labels)}; the run trains a {spec.model!r} "
-                f"for {list(labels)}: leave init out to start from random weights"
-            )
+    start = read_init(spec, labels)
+    if start is not None:
         options = dict(start.config)
     if spec.width is not None:
         options["width"] = spec.width
@@ -165,9 +178,27 @@ def prepare_run(spec: TrainSpec, labels: tuple[str, ...]) -> tuple[Dataset, Data
         options["anchors"] = _clustered(train, spec.seed)
     torch.manual_seed(spec.seed)
     model = build_tiny(labels, **options)
-    if spec.init is not None:
-        load_into(model, start.state, name=spec.init)
+    if start is not None:
+        load_into(model, start.state, name=str(spec.init))
     return train, held_out, model
+
+
+def read_init(spec: TrainSpec, labels: tuple[str, ...]) -> Checkpoint | None:
+    """The checkpoint to start from, if the spec names one.
+
+    Raises:
+        WeightsError: if it is none.
+        SpecError: if it is another model's, or for other labels.
+    """
+    if spec.init is None:
+        return None
+    start = read_checkpoint(open_store(spec.init, spec.access).read(spec.init))
+    if start.model != spec.model or start.labels != labels:
+        raise SpecError(
+            f"{spec.init} is a {start.model!r} for {list(start.labels)}; the run trains a {spec.model!r} "
+            f"for {list(labels)}: leave init out to start from random weights"
+        )
+    return start
 
 
 def _clustered(train: Dataset, seed: int) -> list[list[list[float]]]:
