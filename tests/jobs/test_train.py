@@ -31,6 +31,15 @@ LABELS = ("bolt", "nut", "washer", "gear", "bearing", "bracket")
 SMALL = SceneSpec(min_side=200, max_side=280)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in the workers: sums in another order end in another loss."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
