@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import ray
 
 from jobs.progress import STAGES, Snapshot, StageCount, recent_rates
@@ -24,14 +24,15 @@ class _Board:
         self._actors: set[str] = set()
         self._begun: dict[tuple[str, int], int] = {}
 
-    def add(self, stage: str, unit: int, ok: int, failed: int) -> None:
+    def done(self, stage: str, unit: int, ok: int, failed: int) -> None:
+        self._begun.pop((stage, unit), None)
         self._counts.setdefault(stage, {})[unit] = (ok, failed)  # a unit that is done again counts once
 
     def begin(self, stage: str, unit: int) -> int:
         self._begun[stage, unit] = self._begun.get((stage, unit), 0) + 1
         return self._begun[stage, unit]
 
-    def end(self, stage: str, unit: int) -> None:
+    def forget(self, stage: str, unit: int) -> None:
         self._begun.pop((stage, unit), None)
 
     def suspects(self, beginnings: int) -> list[tuple[str, int]]:
@@ -58,26 +59,25 @@ class Tally:
     def start(cls) -> Tally:
         return cls(ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote())
 
-    def add(self, stage: str, unit: int, *, ok: int, failed: int) -> None:
-        self.board.add.remote(stage, unit, ok, failed)
+    def begin(self, stage: str, unit: int) -> int:
+        """Note that a unit began, so that one whose process dies is known; waits until it is noted.
 
-    @contextlib.contextmanager
-    def working_on(self, stage: str, unit: int) -> Iterator[int]:
-        """Note that a unit began and ended, so that one whose process dies is known; waits for the first.
-
-        Yields how often it began since it last ended.
+        Returns how often it began since it was last done.
         """
-        beginnings = 1
         with contextlib.suppress(ray.exceptions.RayError):
-            beginnings = ray.get(self.board.begin.remote(stage, unit))
-        yield beginnings
-        self.board.end.remote(stage, unit)
+            return int(ray.get(self.board.begin.remote(stage, unit)))
+        return 1
+
+    def done(self, stage: str, unit: int, statuses: pa.ChunkedArray) -> None:
+        """Note that a unit is through a stage, and how many of its rows are `ok`."""
+        ok = statuses.to_pylist().count("ok")
+        self.board.done.remote(stage, unit, ok, len(statuses) - ok)
 
     def suspects(self, beginnings: int) -> list[tuple[Any, int]]:
         """(stage, unit) of what began at least so often and never ended; forgotten once read."""
         found: list[tuple[Any, int]] = ray.get(self.board.suspects.remote(beginnings))
         for stage, unit in found:
-            self.board.end.remote(stage, unit)
+            self.board.forget.remote(stage, unit)
         return found
 
     def ready(self, actor: str) -> None:

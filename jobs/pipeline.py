@@ -56,6 +56,7 @@ def build_dataset(pipeline: Pipeline) -> Dataset:
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False
     context.print_on_execution_start = False
+    context.memory_usage_poll_interval_s = None  # what a task takes is bounded by us
     context.execution_options.resource_limits = ExecutionResources.for_limits(
         object_store_memory=pipeline.max_bytes_in_flight
     )

@@ -93,12 +93,11 @@ class DecodeStage:
         """
         plan: Plan = ray.get(self.plan)
         start, count = plan.unit_rows(unit)
-        with self.tally.working_on("decode", unit) as beginnings:
-            # What ended the attempt before may have been set aside since the pipeline was built.
-            stage = self if beginnings < 2 else replace(self, quarantine=self.quarantine.refreshed())
-            table = stage.decode_rows(range(start, start + count), unit=unit, computing=computing)
-        num_ok = table.column("status").to_pylist().count("ok")
-        self.tally.add("decode", unit, ok=num_ok, failed=count - num_ok)
+        # What ended an attempt before may have been set aside since the pipeline was built.
+        again = self.tally.begin("decode", unit) > 1
+        stage = replace(self, quarantine=self.quarantine.refreshed()) if again else self
+        table = stage.decode_rows(range(start, start + count), unit=unit, computing=computing)
+        self.tally.done("decode", unit, table.column("status"))
         return table
 
     def decode_rows(

@@ -51,11 +51,11 @@ class InferStage:
     ) -> pa.Table:
         """Infer a unit; see `infer`. `computing` is held meanwhile."""
         unit = batch.column("unit")[0].as_py()
-        with self._settings.tally.working_on("infer", unit), computing or contextlib.nullcontext():
+        self._settings.tally.begin("infer", unit)
+        with computing or contextlib.nullcontext():
             torch.set_num_threads(self._settings.threads)  # of the calling thread
             table = self.infer(batch)
-        num_ok = table.column("status").to_pylist().count("ok")
-        self._settings.tally.add("infer", unit, ok=num_ok, failed=table.num_rows - num_ok)
+        self._settings.tally.done("infer", unit, table.column("status"))
         return table
 
     def infer(self, batch: pa.Table) -> pa.Table:

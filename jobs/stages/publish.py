@@ -35,7 +35,7 @@ def publish_unit(batch: pa.Table, *, settings: PublishSettings) -> pa.Table:
     uri = settings.folder.unit(unit, units_per_file=settings.units_per_file)
     rows = batch.drop_columns(["unit"])
     summary = publish(store, uri, unit, rows, metadata=settings.metadata, writer=settings.writer)
-    settings.tally.add("write", unit, ok=summary.rows - summary.failed, failed=summary.failed)
+    settings.tally.done("write", unit, rows.column("status"))
     return pa.table({"summary": [json.dumps(asdict(summary))]})
 
 
