@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,6 +69,11 @@ def report(name: str, claims: list[Claim], details: dict[str, Any], path: Path |
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+def peak_rss_bytes() -> int:
+    """The most memory that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _processor() -> str:

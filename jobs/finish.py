@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import ray
@@ -64,8 +65,12 @@ class FileMerger:
         units = self.plan.units_of_file(file)
         if file not in self._started and self.published.issuperset(units):
             arguments = (self.folder, self.plan_ref, file, self.record, self.access, self.writer)
-            merge = ray.remote(num_cpus=self.num_cpus, max_retries=2)(_merge)
-            self._started[file] = merge.remote(*arguments)
+            self._started[file] = self._merge_task.remote(*arguments)
+
+    @cached_property
+    def _merge_task(self) -> Any:
+        # Made once: Ray exports each remote function that it is given.
+        return ray.remote(num_cpus=self.num_cpus, max_retries=2)(_merge)
 
 
 def _merge(

@@ -23,6 +23,7 @@ from jobs.sink import (
     part_metadata,
     pending_units,
     publish,
+    read_summary,
 )
 from jobs.spec import SourceSection
 from jobs.storage import ObjectInfo, StorageError, open_store
@@ -96,6 +97,14 @@ def test_rows_come_back_with_their_types_and_bytes_are_reproducible() -> None:
     assert back.equals(unit_rows(plan, 0))
     assert back.schema.remove_metadata().equals(SCHEMA)
     assert json.loads(back.schema.metadata[b"veedor.model"])["name"] == "toy"
+
+
+def test_a_part_that_is_read_back_counts_what_was_published(tmp_path: Path) -> None:
+    folder, plan = RunFolder(str(tmp_path)), make_plan(units_per_file=1)
+    published = publish_units(folder, plan, [0, 1, 2])
+    assert {summary.detections for summary in published.values()} != {0}
+    for unit, summary in published.items():
+        assert read_summary(open_store(folder.uri), folder.file(unit), unit, rows=summary.rows) == summary
 
 
 def test_the_first_publication_of_a_unit_stands(tmp_path: Path) -> None:
