@@ -131,7 +131,7 @@ def listed(count: int) -> Iterator[Any]:
 
 
 def _build_dataset(plan: Any) -> None:
-    """What the driver holds of a pipeline before it runs: the plan in the object store, a row for each unit."""
+    """What the driver holds of a pipeline before it runs: the stored plan, and a row for each unit."""
     import ray
 
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)

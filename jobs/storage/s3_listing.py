@@ -64,14 +64,15 @@ class _Range:
     more: bool = True
     asked: Future[Page] | None = None
 
-    def take(self, page: Page) -> None:
-        """Add the next page, less what lies beyond the end."""
+    def take(self, page: Page) -> int:
+        """Add the next page, less what lies beyond the end; returns how many objects are left of it."""
         objects, self.token, self.more = page.objects, page.token, page.token is not None
         if self.end is not None and objects and objects[-1].uri > self.end:
             objects, self.more = objects[: bisect_right(objects, self.end, key=lambda o: o.uri)], False
         if objects:
             self.first_of_page, self.start = objects[0].uri, objects[-1].uri
             self.pages.append(objects)
+        return len(objects)
 
 
 class _Listing:
@@ -81,6 +82,9 @@ class _Listing:
         self._pool = pool
         self._partitions = partitions
         self._ranges = [_Range("", None)]
+        self._num_requests = 0
+        self._num_objects = 0
+        self._page_size = 1
 
     def objects(self) -> Iterator[ObjectInfo]:
         while self._ranges:
@@ -98,7 +102,8 @@ class _Listing:
         for each in self._ranges:
             if each.asked is not None and each.asked.done():
                 page, each.asked = each.asked.result(), None
-                each.take(page)
+                self._num_objects += each.take(page)
+                self._page_size = max(self._page_size, len(page.objects))
                 self._space.see([found.uri for found in page.objects])
 
     def _ask(self) -> None:
@@ -112,17 +117,22 @@ class _Listing:
                 continue
             parts = [each]
             if room:
-                parts += self._cut(each, idle - 1)
+                parts += self._cut(each, min(idle - 1, self._spare_requests()))
             for part in parts:
                 part.asked = self._pool.submit(self._fetch, part.start, part.token)
             idle -= len(parts)
+            self._num_requests += len(parts)
+
+    def _spare_requests(self) -> int:
+        """How many may be risked: all requests are at most twice the pages that they gave, and a few."""
+        return int(self._partitions + 2 * self._num_objects / self._page_size) - self._num_requests
 
     def _cut(self, each: _Range, max_parts: int) -> list[_Range]:
         """Cut parts off what is left of a range, as many as it seems to be worth."""
         if each.first_of_page is None:
             return []
         pages_left = self._space.estimate_pages(each.first_of_page, each.start, each.end)
-        num_parts = min(max_parts, int(min(pages_left, MAX_PAGES_HELD) / MIN_PAGES_A_PART))
+        num_parts = min(max(0, max_parts), int(min(pages_left, MAX_PAGES_HELD) / MIN_PAGES_A_PART))
         points = self._space.between(each.start, each.end, num_parts, near=each.first_of_page)
         if not points:
             return []
