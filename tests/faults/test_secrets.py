@@ -23,7 +23,7 @@ NUM_IMAGES = 16
 
 # The command, with what Ray's tables hold written to a file before they go.
 DRIVER = """
-import os, pickle, sys
+import os
 import ray
 import ray._private.state
 from ray._private.worker import global_worker
@@ -33,12 +33,12 @@ end = ray.shutdown
 
 def dump_and_end(*arguments, **options):
     if ray.is_initialized():
-        tables = [ray._private.state.actors(), ray._private.state.jobs(), ray.nodes()]
+        tables = [repr((ray._private.state.actors(), ray._private.state.jobs(), ray.nodes())).encode()]
         for namespace in (None, b"fun", b"job", b"session", b"cluster", b"dashboard", b"usage"):
             for key in global_worker.gcs_client.internal_kv_keys(b"", namespace):
-                tables.append((key, global_worker.gcs_client.internal_kv_get(key, namespace)))
+                tables += [key, global_worker.gcs_client.internal_kv_get(key, namespace) or b""]
         with open(os.environ["TABLES"], "wb") as file:
-            pickle.dump([repr(table).encode() for table in tables] + tables, file)
+            file.write(b" ".join(tables))
     end(*arguments, **options)
 
 
