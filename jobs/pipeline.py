@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import traceback
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,8 +47,24 @@ def run_pipeline(pipeline: Pipeline) -> Iterator[PartSummary]:
     Raises:
         ray.exceptions.RayError: when a stage fails for good; what was published stays published.
     """
-    for batch in build_dataset(pipeline).iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield from read_summaries(batch)
+    try:
+        for batch in build_dataset(pipeline).iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from read_summaries(batch)
+    except BaseException as error:
+        _let_go(error)
+        raise
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Clear the frames that an error came through, and the executor's cycles with them.
+
+    Actors end when the last handle on them goes. While somebody keeps the error, or no collection happens to
+    run, those of a failed run would hold the CPUs and GPUs that the next run waits for.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
 
 
 def build_dataset(pipeline: Pipeline) -> Dataset:
