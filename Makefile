@@ -11,9 +11,11 @@ BENCHMARKS := $(filter-out %/common.py %/small_jobs.py %/table.py,$(wildcard ben
 setup: $(SETUP)
 
 # Finished steps are not run again: the stamp is newer than what decides the environment.
-$(SETUP): pyproject.toml constraints.txt
+$(SETUP): pyproject.toml constraints.txt tests/references.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	# References that tests compare with, beside their own versions of what is pinned.
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/references -r tests/references.txt
 	touch $@
 
 demo: setup
