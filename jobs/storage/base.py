@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from cvcore.errors import VeedorError
 from jobs.storage.locations import is_s3
@@ -127,6 +127,12 @@ class Store(Protocol):
     def read(self, uri: str, *, etag: str | None = None) -> bytes:
         """The whole object, checked against its digest where there is one; with `etag`, that version or
         `ObjectChanged`."""
+
+    def open(self, uri: str, *, etag: str | None = None, size: int | None = None) -> BinaryIO:
+        """The object as a seekable file that is read by range, for what is too large to read whole.
+
+        With `etag`, that version or `ObjectChanged`, when opened or read. `size`, as listed, saves a call.
+        """
 
     def create(self, uri: str, body: bytes, *, writer: str) -> CreateOutcome:
         """Create an object whole, only if there is none.

@@ -72,10 +72,19 @@ class LocalStore:
     def read(self, uri: str, *, etag: str | None = None) -> bytes:
         with _translated(uri), self._open(uri) as file:
             body = file.read()
-            now = _info(uri, os.fstat(file.fileno())).etag
-        if etag is not None and now != etag:
-            raise ObjectChanged(f"{uri} changed after the plan was made (it was {etag}, it is {now})")
+            _check_version(file, uri, etag)
         return body
+
+    def open(self, uri: str, *, etag: str | None = None, size: int | None = None) -> BinaryIO:
+        del size
+        with _translated(uri):
+            file = self._open(uri)
+            try:
+                _check_version(file, uri, etag)
+            except ObjectChanged:
+                file.close()
+                raise
+        return file
 
     def _open(self, uri: str) -> BinaryIO:
         if not self._roots:
@@ -126,6 +135,12 @@ class LocalStore:
 
 def _info(uri: str, stat: os.stat_result) -> ObjectInfo:
     return ObjectInfo(uri, f"{stat.st_size:x}-{stat.st_mtime_ns:x}", stat.st_size)
+
+
+def _check_version(file: BinaryIO, uri: str, etag: str | None) -> None:
+    now = _info(uri, os.fstat(file.fileno())).etag
+    if etag is not None and now != etag:
+        raise ObjectChanged(f"{uri} changed after the plan was made (it was {etag}, it is {now})")
 
 
 def _draft(target: Path, writer: str) -> Path:

@@ -9,10 +9,12 @@ each object, else, where no TLS does it, against an ETag that is an MD5.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import io
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import aiohttp
 import botocore.exceptions as botocore_errors
@@ -37,6 +39,7 @@ from jobs.storage.base import (
 from jobs.storage.endpoints import check_address, endpoint_in_use
 from jobs.storage.locations import is_hidden
 from jobs.storage.pace import process_pace
+from jobs.storage.ranged import RangedObject
 from jobs.storage.resolver import GuardedResolver
 from jobs.storage.retry import call_with_retries
 from jobs.storage.roots import is_allowed, refusal
@@ -159,11 +162,27 @@ class S3Store:
         return True
 
     def read(self, uri: str, *, etag: str | None = None) -> bytes:
-        condition = {"IfMatch": f'"{etag}"'} if etag is not None else {}
-        try:
+        with _pinned(uri, etag) as condition:
             return self._read_checked(uri, condition)
-        except _PreconditionFailed as error:
-            raise ObjectChanged(f"{uri} changed after the plan was made (it was {etag})") from error
+
+    def open(self, uri: str, *, etag: str | None = None, size: int | None = None) -> BinaryIO:
+        if size is None:
+            size = self.stat(uri).size
+
+        def fetch(start: int, stop: int) -> bytes:
+            with _pinned(uri, etag) as condition:
+                return self._read_range(uri, start, stop, condition)
+
+        return io.BufferedReader(RangedObject(fetch, size))
+
+    def _read_range(self, uri: str, start: int, stop: int, condition: dict[str, str]) -> bytes:
+        """Bytes of an object: their number is checked, what they are only by TLS where there is one."""
+        where = {"Key": split_s3(uri)[1], "Range": f"bytes={start}-{stop - 1}"}
+        for _ in range(self._access.attempts):
+            body = bytes(self._call("get_object", uri, **where, **condition)["Body"])
+            if len(body) == stop - start:
+                return body
+        raise StoreUnreachable(f"{uri}: the store gave {len(body)} bytes of {stop - start} at {start}")
 
     def _read_checked(self, uri: str, condition: dict[str, str]) -> bytes:
         """Read until a body has the digest stated for it, or arrives twice the same.
@@ -283,6 +302,15 @@ class S3Store:
 
 class _PreconditionFailed(StorageError):
     code = "precondition"
+
+
+@contextlib.contextmanager
+def _pinned(uri: str, etag: str | None) -> Iterator[dict[str, str]]:
+    """The condition under which a version is read; `ObjectChanged` if it did not hold."""
+    try:
+        yield {} if etag is None else {"IfMatch": f'"{etag}"'}
+    except _PreconditionFailed as error:
+        raise ObjectChanged(f"{uri} changed after the plan was made (it was {etag})") from error
 
 
 def split_s3(uri: str) -> tuple[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import random
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +23,7 @@ from jobs.storage import (
     join,
     open_store,
 )
+from jobs.storage.ranged import BLOCK_BYTES
 from tests.conftest import NO_CEPH, point_at
 from tests.s3_files import new_bucket, upload
 from tests.s3_servers import S3Server, ceph_is_installed
@@ -85,6 +88,38 @@ def test_a_pinned_version_is_read_or_reported_changed(place: Place) -> None:
     store.put(uri, b"after it")
     with pytest.raises(ObjectChanged, match="changed after the plan"):
         store.read(uri, etag=pinned.etag)
+
+
+def test_an_open_object_reads_as_its_whole_from_any_place(place: Place) -> None:
+    store, folder = place
+    uri = join(folder, "film.mp4")
+    dice = random.Random(3)
+    body = dice.randbytes(3 * BLOCK_BYTES + 17)
+    store.put(uri, body)
+    pinned = store.stat(uri)
+    with store.open(uri, etag=pinned.etag, size=pinned.size) as file, io.BytesIO(body) as expected:
+        assert file.seekable()
+        for _ in range(60):
+            start, count = dice.randrange(len(body) + 50), dice.choice([1, 1000, BLOCK_BYTES, len(body)])
+            assert file.seek(start) == expected.seek(start)
+            assert file.read(count) == expected.read(count)
+        file.seek(-10, io.SEEK_END)
+        assert file.read() == body[-10:]
+    with store.open(uri) as file:
+        assert file.read() == body
+
+
+def test_an_open_object_is_the_pinned_version_or_reported_changed(place: Place) -> None:
+    store, folder = place
+    uri = join(folder, "film.mp4")
+    store.put(uri, b"before")
+    pinned = store.stat(uri)
+    store.put(uri, b"after it")
+    with (
+        pytest.raises(ObjectChanged, match="changed after the plan"),
+        store.open(uri, etag=pinned.etag, size=pinned.size) as file,
+    ):
+        file.read()
 
 
 def test_walking_is_in_byte_order_and_leaves_hidden_names(place: Place) -> None:
