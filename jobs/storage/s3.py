@@ -14,12 +14,15 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, BinaryIO
 
+import aiobotocore.session
 import aiohttp
 import botocore.exceptions as botocore_errors
 import botocore.handlers
 import botocore.parsers
+import botocore.utils
 import fsspec.asyn
 import s3fs
 
@@ -93,7 +96,8 @@ class S3Store:
         self._etags_are_md5: dict[str, bool] = {}  # by bucket, once an object has shown it
         self._client: Any = None
         client = {"region_name": access.region} if access.region else {}
-        session = {"profile": access.profile} if access.profile else {}
+        session = aiobotocore.session.AioSession(profile=access.profile)
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_time)
         self._fs = s3fs.S3FileSystem(
             endpoint_url=access.endpoint_url,
             client_kwargs=client,
@@ -107,7 +111,7 @@ class S3Store:
                 "response_checksum_validation": "when_required",
             },
             skip_instance_cache=True,
-            **session,
+            session=session,
         )
 
     def walk(self, uri: str) -> Iterator[ObjectInfo]:
@@ -302,6 +306,16 @@ class S3Store:
 
 class _PreconditionFailed(StorageError):
     code = "precondition"
+
+
+def _parse_time(text: str) -> datetime:
+    """A listing has a time for each key; botocore's parser makes them four fifths of what a page costs."""
+    with contextlib.suppress(ValueError, TypeError):
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is not None:
+            return found
+    known: datetime = botocore.utils.parse_timestamp(text)
+    return known
 
 
 @contextlib.contextmanager
