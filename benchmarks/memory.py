@@ -4,7 +4,8 @@
 
 `veedor annotate` runs over small pictures with a toy model. A few times a second each of its processes is
 looked at: its own memory is what is resident less what is shared through the object store; the object store
-is what of it the raylet has touched. A kind of process counts by its largest one.
+is what of it the raylet has touched. A kind of process counts by its largest one. A first job that is not
+looked at leaves what is known of the model in the user's cache: finding it out takes torch.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from small_jobs import write_images
 from tests.corpus import toy_model
 
 INTERVAL_S = 0.15
-MAX_GROWTH = 1.10
 MIB = 2**20
+MAX_GROWTH = 1.10
+MAX_GROWTH_BYTES = 8 * MIB  # a tenth of a small process is noise
+WARM_UP_IMAGES = 16
 TITLES = (
     (r"cluster\.cli", "driver"),
     (r"ray::.*MapWorker", "actor"),
@@ -95,12 +98,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         toy = toy_model(folder / "toy")
-        for count in asked.images:
+        for count in (WARM_UP_IMAGES, *asked.images):
             write_images(folder / f"in-{count}", count)
             command = [sys.executable, "-m", "cluster.cli", "annotate", str(folder / f"in-{count}"), "--json"]
             command += ["--out", str(folder / f"out-{count}"), "--model", toy["name"], "--batch-size", "8"]
             command += ["--weights", toy["weights"], "--labels", toy["labels"]]
             found[count] = peaks(command)
+    del found[WARM_UP_IMAGES]
     claims = [_claim(kind, found) for kind in found[min(found)]]
     details = {
         str(count): {kind: round(size / MIB, 1) for kind, size in kinds.items()}
@@ -114,9 +118,9 @@ def _claim(kind: str, found: dict[int, dict[str, int]]) -> Claim:
     growth = sizes[-1] / sizes[0]
     return Claim(
         f"peak memory, {kind}: {' / '.join(f'{count:,}' for count in sorted(found))} images",
-        f"grows by at most {MAX_GROWTH - 1:.0%}",
+        f"grows by at most {MAX_GROWTH - 1:.0%} or {MAX_GROWTH_BYTES // MIB} MiB",
         f"{' / '.join(f'{size / MIB:.0f}' for size in sizes)} MiB ({growth - 1:+.0%})",
-        growth <= MAX_GROWTH,
+        growth <= MAX_GROWTH or sizes[-1] - sizes[0] <= MAX_GROWTH_BYTES,
     )
 
 
