@@ -17,8 +17,8 @@ from av.video.stream import VideoStream
 from cvcore.errors import ImageError
 from cvcore.image.limits import DecodeLimits
 from cvcore.video.mp4 import Layout, read_layout, read_quarter_turns
-from cvcore.video.source import AV_ERRORS, Source, is_mp4, open_container, pick_stream
-from cvcore.video.times import packet_time, stores_times
+from cvcore.video.source import AV_ERRORS, Source, demux_packets, is_mp4, open_container, pick_stream
+from cvcore.video.times import is_hidden, packet_time, stores_times
 from cvcore.video.upright import quarter_turns
 
 _DEFAULT_LIMITS = DecodeLimits()
@@ -130,22 +130,17 @@ def _list_frames(
     """Times and keyframes of all packets, in order of presentation."""
     stored = stores_times(container)
     times, keys = array("q"), array("b")
-    try:
-        for packet in container.demux(video):
-            if packet.size == 0 or packet.is_discard:
-                continue
-            time = packet_time(packet, stored=stored)
-            if time is None:
-                if not times and stored:
-                    raise ImageError(
-                        "not_a_video", "its frames have no times (a raw stream?); put it in MP4 or Matroska"
-                    )
-                continue
+    for packet in demux_packets(container, video):
+        time = packet_time(packet, stored=stored)
+        if packet.is_discard or is_hidden(packet, video.codec_context.name):
+            continue
+        if time is not None:
             times.append(time)
             keys.append(packet.is_keyframe)
-    except AV_ERRORS:
-        if not times:
-            raise
+        elif not times:
+            raise ImageError(
+                "not_a_video", "its frames have no times (a raw stream?); put it in MP4 or Matroska"
+            )
     pts, first = np.unique(np.frombuffer(times, np.int64), return_index=True)
     return pts, np.frombuffer(keys, np.int8)[first].astype(np.bool_)
 

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import av
 import av.container
 import av.error
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from cvcore.errors import ImageError
@@ -31,6 +32,9 @@ AV_ERRORS = (
     IndexError,
     OSError,
 )
+
+# Damaged places met without a packet between them, after which the rest is given up.
+_MAX_FAILURES = 100
 
 _ZEROS = bytes(2**20)
 
@@ -112,7 +116,7 @@ def open_container(source: Source) -> av.container.InputContainer:
 def _is_timed(source: Source) -> bool:
     """Whether the container (MP4, Matroska) stores each frame's time and whether it is a keyframe.
 
-    FFmpeg's parsers would replace both by what they read in the frames, which is not what seeking goes by, and
+    FFmpeg's parsers would replace both by what they read in the frames: not what seeking goes by, and
     not what the scan of an MP4 reads.
     """
     head = source.read(12)
@@ -144,6 +148,25 @@ def pick_stream(container: av.container.InputContainer, stream: int | None) -> V
         if other.index != chosen.index:
             other.discard = av.stream.Discard.all
     return chosen
+
+
+def demux_packets(
+    container: av.container.InputContainer, video: VideoStream
+) -> Iterator[Packet[VideoStream]]:
+    """The stream's packets from where the container stands, past damaged places, to the end of the data."""
+    num_failures = 0
+    while num_failures < _MAX_FAILURES:
+        try:
+            for packet in container.demux(video):
+                if packet.size:
+                    num_failures = 0
+                    yield packet
+        except av.error.InvalidDataError:
+            num_failures += 1
+        except AV_ERRORS:
+            return
+        else:
+            return
 
 
 def is_picture(video: VideoStream) -> bool:

@@ -22,6 +22,11 @@ def packet_time(packet: Packet[VideoStream], *, stored: bool) -> int | None:
     return packet.pts if stored else packet.dts
 
 
+def is_hidden(packet: Packet[VideoStream], codec: str) -> bool:
+    """Whether a packet only serves others and is never shown: VP8 keeps such frames apart (RFC 6386, 9.1)."""
+    return codec == "vp8" and not memoryview(packet)[0] >> 4 & 1
+
+
 class FrameTimes:
     """Times of decoded frames, given in order of presentation."""
 
