@@ -90,7 +90,7 @@ class FrameReader:
 
     @contextmanager
     def _started(self, spare: int) -> Iterator[tuple[VideoStream, bool, Start]]:
-        """The stream, whether its times are stored, and packets from the first outstanding frame's start on."""
+        """The stream, whether its times are stored, and packets to decode the outstanding frames from."""
         time = self._pts[self._done]
         with open_container(self._source) as container:
             video = pick_stream(container, self._stream)
