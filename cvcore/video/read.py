@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -37,6 +38,9 @@ class FrameReader:
         self._max_pixels = max_pixels
         self._threads = threads
         self._done = 0
+        self._sent: set[int] = set()  # those of `pts` whose packets went to the decoder
+        self._oversize: dict[int, tuple[int, int]] = {}  # width and height that the decoder refused
+        self._has_ended = False
         self._cause = ""
 
     def frames(self) -> Iterator[VideoFrame | ImageError]:
@@ -62,31 +66,45 @@ class FrameReader:
 
         That is at any damage if there are several threads, else if not even the first frame came out well.
         """
-        first, damage = self._done, Damage()
+        first, self._has_ended = self._done, False
         with self._started(spare) as (video, stored, start):
-            damage.start(start.keyframe_time)
-            for time, frame in self._show(video, stored, start, damage, threads):
+            damage = Damage(start.keyframe_time)
+            for time, frame in self._settle(self._show(video, stored, start, damage, threads), damage):
                 while self._pts[self._done] < time:
                     damage.lost(self._pts[self._done])
                     if not is_final and (threads > 1 or self._done == first):
                         return
-                    yield self._fail("corrupt", "it cannot be decoded")
-                    if self._done == len(self._pts):
-                        return
-                sound = damage.shown(time, corrupt=frame.is_corrupt)
+                    yield self._miss()
+                sound = damage.is_sound(time) and not frame.is_corrupt
                 if not is_final and (damage.seen if threads > 1 else self._done == first and not sound):
                     return
-                if self._pts[self._done] == time:
-                    yield self._take(frame) if sound else self._fail("corrupt", "it is damaged")
-                    if self._done == len(self._pts):
-                        return
+                yield self._take(frame) if sound else self._fail("corrupt", "it is damaged")
+                if self._done == len(self._pts):
+                    return
         if not is_final and (damage.seen if threads > 1 else self._done == first):
             return
         while self._done < len(self._pts):
-            if damage.was_sent(self._pts[self._done]):
-                yield self._fail("corrupt", "it cannot be decoded")
+            yield self._miss()
+
+    def _settle(
+        self, shown: Iterator[tuple[int, VideoFrame]], damage: Damage
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """The wanted ones of the frames shown, each once all that it refers to was shown.
+
+        A picture predicted from a later one is shown before that one's damage is known.
+        """
+        wanted = set(self._pts[self._done :])
+        held: deque[tuple[int, VideoFrame]] = deque()
+        for time, frame in shown:
+            damage.shown(time, corrupt=frame.is_corrupt)
+            if time in wanted:
+                wanted.discard(time)
+                held.append((time, frame))
             else:
-                yield self._fail("truncated", "the video's data ends before it")
+                damage.is_sound(time)
+            while held and damage.is_settled(held[0][0]):
+                yield held.popleft()
+        yield from held
 
     @contextmanager
     def _started(self, spare: int) -> Iterator[tuple[VideoStream, bool, Start]]:
@@ -130,10 +148,13 @@ class FrameReader:
             decoder.skip_frame = "NONREF" if skips else "DEFAULT"
             if not (skips or packet.is_discard or is_hidden(packet, decoder.name)):
                 damage.sent(time, keyframe=packet.is_keyframe)
+                self._sent.add(time)
             try:
                 frames = decoder.decode(packet)
             except AV_ERRORS as error:
                 self._cause = str(error)
+                if decoder.width * decoder.height > self._max_pixels:
+                    self._oversize[time] = (decoder.width, decoder.height)
                 damage.lost(time)
                 continue
             for frame in frames:
@@ -141,6 +162,7 @@ class FrameReader:
                 if shown_at is not None:
                     yield shown_at, frame
         self._source.check()
+        self._has_ended = True
         decoder.skip_frame = "DEFAULT"
         for frame in _flush(decoder):
             shown_at = times.time(frame)
@@ -149,13 +171,22 @@ class FrameReader:
 
     def _take(self, frame: VideoFrame) -> VideoFrame | ImageError:
         if frame.width * frame.height > self._max_pixels:
-            return self._fail(
-                "too_large",
-                f"{frame.width}x{frame.height} is {frame.width * frame.height} pixels, over the limit "
-                f"max_pixels = {self._max_pixels}",
-            )
+            return self._outgrow(frame.width, frame.height)
         self._done += 1
         return frame
+
+    def _outgrow(self, width: int, height: int) -> ImageError:
+        return self._fail(
+            "too_large",
+            f"{width}x{height} is {width * height} pixels, over the limit max_pixels = {self._max_pixels}",
+        )
+
+    def _miss(self) -> ImageError:
+        if size := self._oversize.pop(self._pts[self._done], None):
+            return self._outgrow(*size)
+        if self._has_ended and self._pts[self._done] not in self._sent:
+            return self._fail("truncated", "the video's data ends before it")
+        return self._fail("corrupt", "it cannot be decoded")
 
     def _fail(self, code: str, message: str) -> ImageError:
         self._done += 1

@@ -144,6 +144,8 @@ def pick_stream(container: av.container.InputContainer, stream: int | None) -> V
     if not isinstance(chosen, VideoStream):
         wanted = "no video stream" if stream is None else f"no video stream {stream}"
         raise ImageError("no_video", f"{wanted} among {_list_streams(container)}")
+    if chosen.codec_context is None:  # PyAV's types do not say so
+        raise ImageError("no_video", f"video stream {chosen.index} is of a codec that is not known")
     for other in container.streams:
         if other.index != chosen.index:
             other.discard = av.stream.Discard.all
