@@ -11,7 +11,6 @@ from typing import BinaryIO
 import av.video.frame
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import VideoReformatter
 
 from cvcore.errors import ImageError
 from cvcore.image.fit import Fit
@@ -20,7 +19,7 @@ from cvcore.types import InputSpec
 from cvcore.video.read import FrameReader
 from cvcore.video.scan import scan_video
 from cvcore.video.source import AV_ERRORS, Source
-from cvcore.video.upright import draw_frame, upright_rgb, upright_size
+from cvcore.video.upright import Converter, draw_frame, upright_rgb, upright_size
 
 _DEFAULT_LIMITS = DecodeLimits()
 
@@ -57,8 +56,8 @@ def decode_segment(
 ) -> Iterator[VideoFrame]:
     """Decode frames of one stream onto the canvas of `spec`: exactly one result for each, in order.
 
-    Decoding starts at the keyframe at or before the first frame, and ends behind the last. The resize and the
-    conversion to RGB are one step, at the frame's own size, turn and colour space. A frame that cannot be
+    Decoding starts at the keyframe at or before the first frame, and ends behind the last. Frames are
+    resized before they become RGB, each by its own size, turn and colour space. A frame that cannot be
     decoded, and those predicted from it, carry an error; the others are not affected.
 
     Args:
@@ -93,12 +92,12 @@ def _decode(
     threads: int,
 ) -> Iterator[VideoFrame]:
     reader = FrameReader(Source(file), stream=stream, pts=pts, max_pixels=limits.max_pixels, threads=threads)
-    reformatter = VideoReformatter()
+    converter = Converter()
     for index, time, outcome in zip(frame_indices, pts, reader.frames(), strict=True):
         seconds = math.nan if reader.time_base is None else float(int(time) * reader.time_base)
         if not isinstance(outcome, ImageError):
             try:
-                canvas, fit = draw_frame(outcome, reformatter, spec)
+                canvas, fit = draw_frame(outcome, converter, spec)
             except AV_ERRORS as error:
                 outcome = ImageError("corrupt", f"its pixels cannot be converted: {error}")
             else:
@@ -128,9 +127,9 @@ def open_frames(
     reader = FrameReader(
         Source(file), stream=scan.stream, pts=scan.pts.tolist(), max_pixels=limits.max_pixels, threads=threads
     )
-    reformatter = VideoReformatter()
+    converter = Converter()
     for index, frame in enumerate(reader.frames()):
         if isinstance(frame, av.video.frame.VideoFrame):
             height, width = upright_size(frame)
-            pixels = upright_rgb(frame, reformatter, height=height, width=width)
+            pixels = upright_rgb(frame, converter, height=height, width=width)
             yield index, float(int(scan.pts[index]) * scan.time_base), np.ascontiguousarray(pixels)

@@ -135,6 +135,7 @@ class FrameReader:
         }
         wanted = set(self._pts[self._done :])
         may_skip = stored and threads == 1 and decoder.name in _SKIPPING_CODECS
+        was_skipping = False
         for packet in start.packets:
             time = packet_time(packet, stored=stored)
             self._source.check()
@@ -145,7 +146,9 @@ class FrameReader:
             if not stored:
                 packet.pts = time
             skips = may_skip and time not in wanted
-            decoder.skip_frame = "NONREF" if skips else "DEFAULT"
+            if skips != was_skipping:
+                decoder.skip_frame = "NONREF" if skips else "DEFAULT"
+                was_skipping = skips
             if not (skips or packet.is_discard or is_hidden(packet, decoder.name)):
                 damage.sent(time, keyframe=packet.is_keyframe)
                 self._sent.add(time)

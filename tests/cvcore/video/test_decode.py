@@ -142,6 +142,8 @@ def test_the_stated_colour_space_is_used(matrix: str, number: int, is_full: bool
         output.mux(stream.encode(None))
     ((_, _, pixels),) = open_frames(io.BytesIO(file.getvalue()))
     assert np.abs(pixels.astype(int) - red).max() <= 4
+    (shrunk,) = decode(file.getvalue(), spec=InputSpec(24, 32))
+    assert np.abs(shrunk.canvas.astype(int) - red[:24, :32]).max() <= 4
 
 
 def _yuv(rgb: np.ndarray, kr: float, kb: float, is_full: bool) -> np.ndarray:
