@@ -2,145 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
-from cvcore.errors import VeedorError
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_OVER_LIMIT = 3
-EXIT_INTERRUPTED = 130
+from cluster.exits import EXIT_INTERRUPTED, check_format, interrupt, usage_errors
+from cluster.job_commands import annotate, run, track
+from cluster.options import Address, Endpoint, Json, Profile, Region, Verbose
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="Annotate large image datasets on Ray: from a folder or bucket, through a detector, into Parquet.",
+    help="Annotate and track in large image and video datasets on Ray: from a folder or bucket, through a "
+    "detector, into Parquet.",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what Ray and the workers say.")]
-Address = Annotated[
-    str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else an embedded one.")
-]
-Profile = Annotated[str | None, typer.Option(help="AWS profile; default the environment's credentials.")]
-Endpoint = Annotated[str | None, typer.Option(help="S3-compatible endpoint; default AWS_ENDPOINT_URL.")]
-Region = Annotated[str | None, typer.Option(help="S3 region; default the environment's.")]
-
-
-@app.command()
-def annotate(
-    source: Annotated[str, typer.Argument(help="Folder or s3://bucket/prefix/ of images.")],
-    out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/ for the results.")],
-    model: Annotated[str, typer.Option(help="Catalogue name, Darknet .cfg, or checkpoint.")] = "tiny",
-    weights: Annotated[
-        str | None, typer.Option(help=".weights, .safetensors, .pt, or torchvision://NAME.")
-    ] = None,
-    sha256: Annotated[str | None, typer.Option(help="Pin of the weights; required for .pt files.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Text file, one class name a line.")] = None,
-    min_score: Annotated[float, typer.Option(help="Drop detections below this score.")] = 0.25,
-    nms_iou: Annotated[float, typer.Option(help="Suppress same-class boxes that overlap more.")] = 0.45,
-    max_detections: Annotated[int, typer.Option(help="Keep at most so many an image.")] = 100,
-    include: Annotated[list[str] | None, typer.Option(help="Glob of names to take; may repeat.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Glob of names to leave; may repeat.")] = None,
-    actors: Annotated[int | None, typer.Option(help="Model replicas; default from the machine.")] = None,
-    gpus_per_actor: Annotated[float | None, typer.Option(help="GPUs of one replica; 0 means CPU.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Default: measured.")] = None,
-    max_failed_fraction: Annotated[float, typer.Option(help="More failures than this exit with 3.")] = 1.0,
-    profile: Profile = None,
-    endpoint_url: Endpoint = None,
-    region: Region = None,
-    address: Address = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print spec, plan and resources.")] = False,
-    as_json: Json = False,
-    verbose: Verbose = False,
-) -> None:
-    """Find objects in every image below SOURCE and write one Parquet row for each image."""
-    content = {
-        "source": {"uri": source, "include": include or [], "exclude": exclude or []},
-        "model": {"name": model, "weights": weights, "sha256": sha256, "labels": labels},
-        "annotate": {"min_score": min_score, "nms_iou": nms_iou, "max_detections": max_detections},
-        "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
-        "resources": {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size},
-        "limits": {"max_failed_fraction": max_failed_fraction},
-        "sink": {"uri": out},
-    }
-    _run(content, name="the command line", address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
-
-
-@app.command()
-def run(
-    spec: Annotated[Path, typer.Argument(help="YAML or JSON job spec.")],
-    address: Address = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print spec, plan and resources.")] = False,
-    as_json: Json = False,
-    verbose: Verbose = False,
-) -> None:
-    """Run a job from a spec file; the same file runs on a laptop and on a cluster."""
-    from jobs.spec import MAX_SPEC_CHARS, load_yaml
-
-    try:
-        with spec.open(encoding="utf-8") as file:
-            text = file.read(MAX_SPEC_CHARS + 1)
-    except OSError as error:
-        _fail(f"cannot read {spec}: {error.strerror}", as_json=as_json)
-    except UnicodeDecodeError:
-        _fail(f"cannot read {spec}: it is not UTF-8 text", as_json=as_json)
-    try:
-        content = load_yaml(text, name=str(spec))
-    except VeedorError as error:
-        _fail(str(error), as_json=as_json)
-    _run(content, name=str(spec), address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
-
-
-def _run(
-    content: dict[str, Any], *, name: str, address: str | None, dry_run: bool, as_json: bool, verbose: bool
-) -> None:
-    from cluster.console import open_display
-    from cluster.last_words import last_words
-    from jobs.catalog import find_job
-    from jobs.outcome import JobFailed
-    from jobs.spec import validate_spec
-
-    display = open_display(as_json=as_json)
-    try:
-        job = find_job(content)
-        spec = validate_spec(content, job.spec, name=name)
-        if dry_run:
-            from cluster.dry_run import print_dry_run
-
-            print_dry_run(spec, display, address=address)
-            return
-        signal.signal(signal.SIGTERM, _interrupt)
-        with last_words(as_json=as_json):
-            result = job.run(spec, listener=display, address=address, verbose=verbose)
-    except JobFailed as error:
-        display.error(str(error))
-        raise typer.Exit(EXIT_FAILED) from error
-    except VeedorError as error:
-        display.error(str(error))
-        raise typer.Exit(EXIT_USAGE) from error
-    except KeyboardInterrupt as error:
-        display.error("interrupted: what is published stays; run the same command again to continue")
-        raise typer.Exit(EXIT_INTERRUPTED) from error
-    finally:
-        display.close()
-    display.result(result)
-    if result.over_limit:
-        counts = result.manifest["counts"]
-        display.error(
-            f"{counts['failed']:,} of {counts['inputs']:,} inputs failed; "
-            f"limits.max_failed_fraction = {spec.limits.max_failed_fraction:g} allows fewer"
-        )
-        raise typer.Exit(EXIT_OVER_LIMIT)
+app.command()(annotate)
+app.command()(track)
+app.command()(run)
 
 
 @app.command()
@@ -163,28 +45,99 @@ def report(
     from jobs.report.build import write_report
     from jobs.storage import Access
 
-    with _usage_errors():
+    with usage_errors():
         where = write_report(run, out_uri=out, access=Access(profile, endpoint_url, region))
     typer.echo(f"Report: {where}")
 
 
 @app.command()
 def evaluate(
-    run: Annotated[str, typer.Argument(help="The --out of an annotate job.")],
-    truth: Annotated[str, typer.Option(help="Ground truth, COCO JSON.")],
+    run: Annotated[str, typer.Argument(help="The --out of a job.")],
+    truth: Annotated[
+        str, typer.Option(help="Ground truth: COCO JSON of images, or MOT text (a file or folder) of tracks.")
+    ],
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a run against ground truth with COCO's metrics (pycocotools)."""
-    from cluster.listing import print_evaluation
-    from jobs.evaluate import evaluate_run
+    """Measure a run against ground truth: COCO's metrics of detections, or HOTA, MOTA and IDF1 of tracks."""
+    from cluster.listing import print_evaluation, print_tracking
     from jobs.storage import Access
 
-    with _usage_errors(as_json=as_json):
-        found = evaluate_run(run, truth, access=Access(profile, endpoint_url, region))
-    print_evaluation(found, as_json=as_json)
+    access = Access(profile, endpoint_url, region)
+    with usage_errors(as_json=as_json):
+        if truth.lower().endswith(".json"):
+            from jobs.evaluate import evaluate_run
+
+            print_evaluation(evaluate_run(run, truth, access=access), as_json=as_json)
+        else:
+            from jobs.evaluate_tracks import evaluate_tracks
+
+            print_tracking(evaluate_tracks(run, truth, access=access), as_json=as_json)
+
+
+@app.command()
+def render(
+    run: Annotated[str, typer.Argument(help="The --out of an annotate or track job.")],
+    video: Annotated[str, typer.Option(help="Name of one of its videos, or the end of its location.")],
+    out: Annotated[str, typer.Option(help="The .mp4 to write.")],
+    trail_s: Annotated[float, typer.Option(help="Seconds of a track's way that are drawn.")] = 2.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    region: Region = None,
+) -> None:
+    """Draw a run's boxes, ids and trails into one of its videos."""
+    from jobs.render import render_video
+    from jobs.storage import Access
+
+    access = Access(profile, endpoint_url, region)
+    with usage_errors():
+        done = render_video(run, video=video, out=out, access=access, trail_s=trail_s, overwrite=overwrite)
+    typer.echo(f"{done.num_frames:,} frames: {done.uri}")
+
+
+@app.command("export")
+def export_run(
+    run: Annotated[str, typer.Argument(help="The --out of an annotate or track job.")],
+    out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/ to write into.")],
+    to: Annotated[str, typer.Option("--format", help="mot: one text of the MOT Challenge a video.")] = "mot",
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    region: Region = None,
+) -> None:
+    """Write a run in another tool's format."""
+    from jobs.mot import export_mot
+    from jobs.storage import Access
+
+    with usage_errors():
+        check_format(to)
+        written = export_mot(run, out=out, access=Access(profile, endpoint_url, region))
+    typer.echo("\n".join(written))
+
+
+@app.command("import")
+def import_run(
+    source: Annotated[str, typer.Argument(help="A file, or a folder of files.")],
+    out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/ for the run.")],
+    of: Annotated[str, typer.Option("--format", help="mot: detections or tracks, a text a video.")] = "mot",
+    fps: Annotated[float | None, typer.Option(help="Frames a second; without it rows have no times.")] = None,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    region: Region = None,
+) -> None:
+    """Make a run of another tool's detections or tracks, to track, evaluate or query it."""
+    from jobs.mot import import_mot
+    from jobs.storage import Access
+
+    with usage_errors():
+        check_format(of)
+        made = import_mot(source, out=out, fps=fps, access=Access(profile, endpoint_url, region))
+    typer.echo(
+        f"{made.num_sequences:,} sequences, {made.num_frames:,} frames, {made.num_detections:,} detections: "
+        f"{made.uri}"
+    )
 
 
 @app.command()
@@ -241,9 +194,9 @@ def train(
         "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
     }
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
-        with _usage_errors(as_json=as_json):
+        with usage_errors(as_json=as_json):
             run_training(content, address=address, as_json=as_json, verbose=verbose)
     except KeyboardInterrupt as error:
         typer.echo("interrupted: run the same command again to continue after the last epoch", err=True)
@@ -255,33 +208,19 @@ def scenes(
     folder: Annotated[Path, typer.Argument(help="Folder to create: images/ and annotations.json.")],
     num: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Of the first scene; the others follow.")] = 0,
+    video: Annotated[bool, typer.Option("--video", help="Moving scenes, with tracks as MOT text.")] = False,
 ) -> None:
     """Render sample scenes of parts on a conveyor, with exact boxes and masks as COCO JSON."""
+    if video:
+        from cvcore.scenes.video import write_video_scenes
+
+        write_video_scenes(folder, num_videos=num, seed=seed)
+        typer.echo(f"{num} videos: {folder / 'videos'}, ground truth {folder / 'truth'}")
+        return
     from cvcore.scenes.coco import write_scenes
 
     write_scenes(folder, num_scenes=num, seed=seed)
     typer.echo(f"{num} scenes: {folder / 'images'}, ground truth {folder / 'annotations.json'}")
-
-
-@contextlib.contextmanager
-def _usage_errors(*, as_json: bool = False) -> Iterator[None]:
-    """Print a user's mistake without a traceback and exit with 2."""
-    try:
-        yield
-    except VeedorError as error:
-        _fail(str(error), as_json=as_json)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    del signum, frame
-    raise KeyboardInterrupt
-
-
-def _fail(message: str, *, as_json: bool = False) -> NoReturn:
-    from cluster.console import open_display
-
-    open_display(as_json=as_json).error(message)
-    raise typer.Exit(EXIT_USAGE)
 
 
 def main() -> None:

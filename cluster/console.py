@@ -193,9 +193,11 @@ def _print_result(result: RunResult) -> None:
     console = Console(highlight=False)
     counts = result.manifest["counts"]
     lines = [
-        f"{counts['inputs']:,} images: {counts['ok']:,} ok, {counts['failed']:,} failed, "
+        f"{_inputs_text(counts)}: {counts['ok']:,} ok, {counts['failed']:,} failed, "
         f"{counts['detections']:,} detections"
     ]
+    if "tracks" in counts:
+        lines[0] += f" in {counts['tracks']:,} tracks"
     if result.outcome == "already finished":
         lines[0] += " (finished before; nothing was done)"
     else:
@@ -206,6 +208,17 @@ def _print_result(result: RunResult) -> None:
     if result.manifest["failures"]:
         ordered = sorted(result.manifest["failures"].items(), key=lambda item: (-item[1], item[0]))
         lines.append("Failed: " + ", ".join(f"{n:,} {code}" for code, n in ordered))
+    if "tracks" in counts:
+        lines.append(f"Tracks:  {join(result.uri, 'tracks.parquet')}")
     lines += [f"Results: {join(result.uri, 'data')}", f"Next:    veedor report {result.uri}"]
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _inputs_text(counts: dict[str, int]) -> str:
+    """What the rows of a run are of."""
+    videos, images = counts.get("videos", 0), counts.get("images", counts["inputs"])
+    frames = f"{counts['inputs'] - images:,} frames of {videos:,} video{'s' * (videos != 1)}"
+    if not videos:
+        return f"{counts['inputs']:,} images"
+    return f"{images:,} images and {frames}" if images else frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -12,19 +13,39 @@ from jobs.prepare import prepare
 from jobs.ray_session import ray_session
 from jobs.resources import ClusterShape, NodeShape, plan_resources
 from jobs.spec import AnnotateSpec
+from jobs.track import read_detected
+from jobs.track_spec import TrackSpec
 
 
-def print_dry_run(spec: AnnotateSpec, display: Display, *, address: str | None) -> None:
+def print_dry_run(spec: AnnotateSpec | TrackSpec, display: Display, *, address: str | None) -> None:
     """Print the canonical spec, the plan and the resources; nothing is claimed or written."""
+    content: dict[str, Any] = {"spec": spec.model_dump(mode="json")}
+    detect = spec.detect_spec() if isinstance(spec, TrackSpec) else spec
+    if detect is not None:
+        content |= _detecting(detect, display, address=address)
+    elif isinstance(spec, TrackSpec):
+        record = read_detected(spec).record
+        content["detections"] = {
+            "job_id": record.job_id,
+            "model": record.model["name"],
+            "inputs": record.num_inputs,
+            "videos": record.num_videos,
+            "units": record.num_units,
+        }
+    Console(highlight=False).print(yaml.safe_dump(content, sort_keys=False), markup=False, soft_wrap=True)
+
+
+def _detecting(spec: AnnotateSpec, display: Display, *, address: str | None) -> dict[str, Any]:
     prepared = prepare(spec, listener=display)
     shape = cluster_shape(address)
     resources = plan_resources(spec.resources, shape)
     facts, plan = prepared.facts, prepared.plan
-    content = {
-        "spec": spec.model_dump(mode="json"),
+    return {
         "plan": {
             "job_id": prepared.record.job_id,
             "inputs": plan.num_inputs,
+            "images": plan.inputs.num_images,
+            "videos": prepared.record.num_videos,
             "units": plan.num_units,
             "images_per_unit": plan.images_per_unit,
             "files": plan.num_files,
@@ -46,7 +67,6 @@ def print_dry_run(spec: AnnotateSpec, display: Display, *, address: str | None) 
             "decode_cpus": resources.decode_cpus,
         },
     }
-    Console(highlight=False).print(yaml.safe_dump(content, sort_keys=False), markup=False, soft_wrap=True)
 
 
 def cluster_shape(address: str | None) -> ClusterShape:

@@ -24,7 +24,7 @@ def run_annotate(
     manifest = find_finished(spec)
     if manifest is not None:
         return RunResult(
-            spec.sink.uri, "already finished", manifest, over_limit=is_over_limit(spec, manifest)
+            spec.sink.uri, "already finished", manifest, over_limit=is_over_limit(spec.limits, manifest)
         )
     # Here, so that a finished job answers without loading Ray.
     from jobs.launch import Launch

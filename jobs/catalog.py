@@ -10,18 +10,21 @@ from cvcore.errors import SpecError, did_you_mean
 from jobs.annotate import run_annotate
 from jobs.outcome import RunResult
 from jobs.spec import AnnotateSpec
+from jobs.track import run_track
+from jobs.track_spec import TrackSpec
 
 
 @dataclass(frozen=True)
 class JobEntry:
     """A job: its spec, and what runs it."""
 
-    spec: type[AnnotateSpec]
+    spec: type[AnnotateSpec] | type[TrackSpec]
     run: Callable[..., RunResult]
 
 
 JOBS: dict[str, JobEntry] = {
     "annotate": JobEntry(AnnotateSpec, run_annotate),
+    "track": JobEntry(TrackSpec, run_track),
 }
 
 

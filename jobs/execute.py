@@ -19,6 +19,7 @@ from jobs.finish import FileMerger, finish_job
 from jobs.launch import Launched
 from jobs.outcome import JobFailed, Outcome, RunResult, is_over_limit
 from jobs.pipeline import Pipeline
+from jobs.plan import Plan
 from jobs.prepare import Prepared
 from jobs.progress import Listener
 from jobs.quarantine import run_surviving
@@ -52,10 +53,10 @@ def execute(
     plan, folder, store, spec = prepared.plan, prepared.folder, prepared.store, prepared.spec
     resources, tally = launched.resources, launched.tally
     pending = pending_units(plan, folder, store)
-    before = plan.num_inputs - sum(plan.unit_rows(unit)[1] for unit in pending)
+    before = plan.num_inputs - sum(plan.unit_size(unit) for unit in pending)
     if before:
         listener.step(
-            f"{before:,} of {plan.num_inputs:,} images were published before; {len(pending)} units left"
+            f"{before:,} of {plan.num_inputs:,} {plan.noun} were published before; {len(pending)} units left"
         )
     access = spec.storage.access(processes=count_store_users(resources, launched.session.shape))
     store = open_store(folder.uri, access)
@@ -93,7 +94,7 @@ def execute(
         outcome = "interrupted"
         raise
     except (ray.exceptions.RayError, StorageError) as error:
-        raise JobFailed(_failure_text(error, published=before + clock.rows, total=plan.num_inputs)) from error
+        raise JobFailed(failure_text(error, plan, published=before + clock.rows)) from error
     finally:
         try:
             _record_run(prepared, launched, clock, outcome=outcome, units=len(done))
@@ -106,7 +107,7 @@ def execute(
         wall_s=clock.wall_s,
         startup_s=clock.startup_s,
         images_per_s=clock.images_per_s,
-        over_limit=is_over_limit(spec, manifest),
+        over_limit=is_over_limit(spec.limits, manifest),
     )
 
 
@@ -208,9 +209,11 @@ def _progress(watch: Watch, listener: Listener) -> Iterator[None]:
         listener.progress(watch.snapshot())
 
 
-def _failure_text(error: Exception, *, published: int, total: int) -> str:
+def failure_text(error: Exception, plan: Plan, *, published: int) -> str:
+    """What a user is told when a stage failed for good."""
     return (
-        f"the job stopped: {_reason(error)}\n{published:,} of {total:,} images are published and safe. "
+        f"the job stopped: {_reason(error)}\n"
+        f"{published:,} of {plan.num_inputs:,} {plan.noun} are published and safe. "
         "Run the same command again to continue; -v shows what the workers said."
     )
 

@@ -90,11 +90,13 @@ def finish_job(
     *,
     writer: str,
     listener: Listener,
+    more: dict[str, int] | None = None,
 ) -> dict[str, Any]:
     """Check every file and create `_SUCCESS.json`; returns its content.
 
     Args:
         known: summaries of the files that this run wrote itself; the others are read back.
+        more: counts that the job adds to those of its rows.
 
     Raises:
         StorageError: if a file is missing, unreadable or has the wrong rows.
@@ -106,6 +108,7 @@ def finish_job(
     with ThreadPoolExecutor(CHECK_THREADS) as pool:
         summaries = list(pool.map(check, range(plan.num_files)))
     manifest = success_manifest(record, summaries, names=[part_name(f) for f in range(plan.num_files)])
+    manifest["counts"] |= more or {}
     body = json.dumps(manifest, indent=1).encode()
     if store.create(folder.success, body, writer=writer) != "created":
         listener.step("Another driver had finished this job before; its result stands")

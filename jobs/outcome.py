@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cvcore.errors import VeedorError
-from jobs.spec import AnnotateSpec
+from jobs.spec import LimitsSection
 
 Outcome = Literal["finished", "already finished", "interrupted", "failed"]
 
@@ -28,7 +28,7 @@ class RunResult:
     over_limit: bool = False
 
 
-def is_over_limit(spec: AnnotateSpec, manifest: dict[str, Any]) -> bool:
+def is_over_limit(limits: LimitsSection, manifest: dict[str, Any]) -> bool:
     """Whether more inputs failed than `limits.max_failed_fraction` allows."""
     counts = manifest["counts"]
-    return bool(counts["failed"] > spec.limits.max_failed_fraction * counts["inputs"])
+    return bool(counts["failed"] > limits.max_failed_fraction * counts["inputs"])

@@ -90,7 +90,7 @@ def _three_stages(pipeline: Pipeline) -> Dataset:
     """Decoding tasks feed the actors, which hold GPUs; writing tasks take from them."""
     asked = pipeline.resources
     source = UnitSource(
-        pipeline.decode, pipeline.units, rows_per_unit=pipeline.plan.unit_rows(pipeline.units[0])[1]
+        pipeline.decode, pipeline.units, rows_per_unit=pipeline.plan.unit_size(pipeline.units[0])
     )
     decoded = ray.data.read_datasource(
         source,

@@ -6,17 +6,20 @@ import fnmatch
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from jobs.pinned import PinnedInputs, pin_inputs
 from jobs.spec import SourceSection
-from jobs.storage import ObjectInfo, name_below
+from jobs.storage import ObjectInfo, base_name, name_below
 
 IMAGE_EXTENSIONS = frozenset(
     "jpg jpeg jpe jfif mpo png webp gif bmp dib tif tiff".split(),
 )
+VIDEO_EXTENSIONS = frozenset("mp4 m4v mov mkv webm avi ts mts m2ts mpg mpeg 3gp".split())
 MAX_IMAGES_PER_UNIT = 256
+MIN_FRAMES_PER_UNIT = 32
+WANTED_SEGMENTS = 16
 MIN_IMAGES_PER_UNIT = 8
 MAX_UNIT_BYTES = 128 * 2**20
 WANTED_UNITS = 64
@@ -25,20 +28,21 @@ MAX_FILES = 10_000
 
 @dataclass(frozen=True)
 class Selection:
-    """Inputs in byte order of location, and what was passed over, counted by extension."""
+    """Images and videos in byte order of location, and what was passed over, counted by extension."""
 
     inputs: PinnedInputs
+    videos: list[ObjectInfo] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A job's pinned inputs and how they are cut.
+    """A job's pinned inputs and how they are cut: units of images, then each segment of a video as one.
 
     Attributes:
         job_id: SHA-256, hexadecimal, of spec, inputs, model and code.
         inputs: what is worked on, in order.
-        images_per_unit: inputs in every unit but the last.
+        images_per_unit: images in every unit of images but the last.
         units_per_file: units whose rows share one Parquet file.
     """
 
@@ -49,20 +53,39 @@ class Plan:
 
     @property
     def num_inputs(self) -> int:
-        return self.inputs.num_rows
+        """Images and frames: each gives one result row."""
+        return self.inputs.num_results
+
+    @property
+    def noun(self) -> str:
+        """What the inputs are, in the plural."""
+        if self.inputs.num_rows == self.inputs.num_images:
+            return "images"
+        return "images and frames" if self.inputs.num_images else "frames"
+
+    @property
+    def num_image_units(self) -> int:
+        return -(-self.inputs.num_images // self.images_per_unit)
 
     @property
     def num_units(self) -> int:
-        return -(-self.num_inputs // self.images_per_unit)
+        return self.num_image_units + self.inputs.num_rows - self.inputs.num_images
 
     @property
     def num_files(self) -> int:
         return -(-self.num_units // self.units_per_file)
 
     def unit_rows(self, unit: int) -> tuple[int, int]:
-        """First row of a unit, and how many it has."""
+        """First row of a unit in the plan, and how many it has there."""
+        if unit >= self.num_image_units:
+            return self.inputs.num_images + unit - self.num_image_units, 1
         start = unit * self.images_per_unit
-        return start, min(self.images_per_unit, self.num_inputs - start)
+        return start, min(self.images_per_unit, self.inputs.num_images - start)
+
+    def unit_size(self, unit: int) -> int:
+        """How many result rows a unit gives."""
+        start, count = self.unit_rows(unit)
+        return count if unit < self.num_image_units else self.inputs.num_frames(start)
 
     def uri_of(self, row: int) -> str:
         """Where the input of a row is."""
@@ -77,8 +100,22 @@ class Plan:
 def select_inputs(listed: Iterable[ObjectInfo], source: SourceSection) -> Selection:
     """Choose inputs by name, in byte order of location, as they are listed."""
     skipped: Counter[str] = Counter()
-    inputs = pin_inputs(info for info in listed if _is_taken(info.uri, source, skipped))
-    return Selection(inputs, dict(skipped))
+    videos: list[ObjectInfo] = []
+
+    def images() -> Iterator[ObjectInfo]:
+        for info in listed:
+            if _is_taken(info.uri, source, skipped):
+                if is_video(info.uri):
+                    videos.append(info)
+                else:
+                    yield info
+
+    return Selection(pin_inputs(images()), videos, dict(skipped))
+
+
+def is_video(uri: str) -> bool:
+    """Whether a location's extension is that of a video."""
+    return base_name(uri).rpartition(".")[2].lower() in VIDEO_EXTENSIONS
 
 
 def _is_taken(uri: str, source: SourceSection, skipped: Counter[str]) -> bool:
@@ -91,7 +128,10 @@ def _is_taken(uri: str, source: SourceSection, skipped: Counter[str]) -> bool:
     if source.include:
         taken = any(fnmatch.fnmatchcase(inner, glob) for glob in source.include)
     else:
-        taken = kind == "(no extension)" or kind[1:] in IMAGE_EXTENSIONS or inner == uri
+        known = IMAGE_EXTENSIONS if source.media == "images" else VIDEO_EXTENSIONS
+        known = IMAGE_EXTENSIONS | VIDEO_EXTENSIONS if source.media == "all" else known
+        unnamed = kind == "(no extension)" and source.media != "videos"
+        taken = unnamed or kind[1:] in known or inner == uri
     if not taken:
         skipped[kind] += 1
     return taken
@@ -104,6 +144,13 @@ def choose_images_per_unit(num_inputs: int, canvas_bytes: int) -> int:
     """
     by_bytes = max(1, MAX_UNIT_BYTES // canvas_bytes)
     wanted = max(MIN_IMAGES_PER_UNIT, -(-num_inputs // WANTED_UNITS))
+    return min(wanted, MAX_IMAGES_PER_UNIT, by_bytes)
+
+
+def choose_frames_per_unit(num_frames: int, canvas_bytes: int) -> int:
+    """Cut one video for about `WANTED_SEGMENTS` segments, within the same bounds."""
+    by_bytes = max(1, MAX_UNIT_BYTES // canvas_bytes)
+    wanted = max(MIN_FRAMES_PER_UNIT, -(-num_frames // WANTED_SEGMENTS))
     return min(wanted, MAX_IMAGES_PER_UNIT, by_bytes)
 
 

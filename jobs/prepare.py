@@ -13,9 +13,11 @@ from cvcore.errors import SpecError
 from cvcore.models import ModelSource
 from jobs.model_facts import ModelFacts, model_facts
 from jobs.model_files import FetchedModel, fetch_model
+from jobs.pinned import PinnedInputs, pin_segments
 from jobs.plan import (
     Plan,
     Selection,
+    choose_frames_per_unit,
     choose_images_per_unit,
     choose_units_per_file,
     make_job_id,
@@ -112,20 +114,44 @@ def claim_job(prepared: Prepared, *, listener: Listener) -> Prepared:
     prepared = replace(prepared, store=store)
     if prepared.claimed:
         return prepared
-    folder, writer = prepared.folder, prepared.writer
-    if not prepared.spec.sink.single_writer and not probe_create_only(folder, store, writer=writer):
-        raise SpecError(
-            f"the store of {folder.uri} overwrites objects that it was asked only to create, so two drivers "
-            "could mix their results (versioned buckets of some servers do this). Use another bucket, or set "
-            "sink.single_writer: true and never run this job twice at once."
-        )
-    standing = claim(folder, store, prepared.record, prepared.plan.inputs, writer=writer)
+    folder = prepared.folder
+    standing = claim_folder(
+        folder,
+        store,
+        prepared.record,
+        prepared.plan.inputs,
+        writer=prepared.writer,
+        single_writer=prepared.spec.sink.single_writer,
+    )
     if standing.job_id == prepared.record.job_id:
         return replace(prepared, claimed=True)
     model = model_identity(prepared.spec, prepared.model)
     plan = load_checked_plan(prepared.spec, folder, store, standing, model)
     listener.step(_continuing_text(plan))
     return replace(prepared, record=standing, plan=plan, claimed=True)
+
+
+def claim_folder(
+    folder: RunFolder,
+    store: Store,
+    record: JobRecord,
+    inputs: PinnedInputs,
+    *,
+    writer: str,
+    single_writer: bool,
+) -> JobRecord:
+    """Probe the store, store the plan and claim the folder; returns the job that then owns it.
+
+    Raises:
+        SpecError: if the store does not honour create-only.
+    """
+    if not single_writer and not probe_create_only(folder, store, writer=writer):
+        raise SpecError(
+            f"the store of {folder.uri} overwrites objects that it was asked only to create, so two drivers "
+            "could mix their results (versioned buckets of some servers do this). Use another bucket, or set "
+            "sink.single_writer: true and never run this job twice at once."
+        )
+    return claim(folder, store, record, inputs, writer=writer)
 
 
 def load_checked_plan(
@@ -165,7 +191,7 @@ def _list_inputs(spec: AnnotateSpec) -> Selection:
         selection = select_inputs(source.walk(spec.source.uri), spec.source)
     except BucketMissing as error:
         raise SpecError(f"source.uri: {error}") from error
-    if selection.inputs.num_rows == 0:
+    if selection.inputs.num_rows == 0 and not selection.videos:
         passed = ", ".join(f"{n} {kind}" for kind, n in sorted(selection.skipped.items()))
         raise SpecError(
             f"source.uri: there is nothing to annotate below {spec.source.uri}"
@@ -177,26 +203,43 @@ def _list_inputs(spec: AnnotateSpec) -> Selection:
 def _plan_job(
     spec: AnnotateSpec, selection: Selection, model: dict[str, Any], facts: ModelFacts
 ) -> tuple[JobRecord, Plan]:
-    num_inputs = selection.inputs.num_rows
-    per_unit = spec.sink.images_per_unit or choose_images_per_unit(num_inputs, facts.input_spec.num_bytes)
-    per_file = spec.sink.units_per_file or choose_units_per_file(-(-num_inputs // per_unit))
+    canvas_bytes = facts.input_spec.num_bytes
+    inputs = selection.inputs
+    per_unit = spec.sink.images_per_unit or choose_images_per_unit(inputs.num_images, canvas_bytes)
+    if selection.videos:
+        from jobs.plan_videos import plan_videos  # imports FFmpeg
+
+        source = open_store(spec.source.uri, spec.storage.access())
+        segments = plan_videos(
+            selection.videos,
+            source,
+            spec.video,
+            limits=spec.limits.decode_limits(),
+            frames_per_unit=lambda frames: (
+                spec.sink.images_per_unit or choose_frames_per_unit(frames, canvas_bytes)
+            ),
+        )
+        inputs = pin_segments(inputs, segments)
     job_id = make_job_id(
         identity=spec.identity(),
-        inputs_digest=selection.inputs.digest,
+        inputs_digest=inputs.digest,
         model_digests=model["digests"],
         code_version=code_version(),
     )
-    plan = Plan(job_id, selection.inputs, per_unit, per_file)
+    plan = Plan(job_id, inputs, per_unit, 1)
+    plan = replace(plan, units_per_file=spec.sink.units_per_file or choose_units_per_file(plan.num_units))
     record = JobRecord(
         job_id=job_id,
         identity=spec.identity(),
         model=model,
         code_version=code_version(),
         source=spec.source.uri,
-        num_inputs=num_inputs,
+        num_inputs=plan.num_inputs,
+        num_images=inputs.num_images,
+        num_videos=len(selection.videos),
         num_units=plan.num_units,
         images_per_unit=per_unit,
-        units_per_file=per_file,
+        units_per_file=plan.units_per_file,
         skipped=selection.skipped,
         spec=spec.model_dump(mode="json"),
     )
@@ -204,7 +247,9 @@ def _plan_job(
 
 
 def _planned_text(plan: Plan, selection: Selection) -> str:
-    text = f"Planned {plan.num_inputs:,} images in {plan.num_units:,} unit{'s' * (plan.num_units > 1)}"
+    text = f"Planned {plan.num_inputs:,} {plan.noun} in {plan.num_units:,} unit{'s' * (plan.num_units > 1)}"
+    if selection.videos:
+        text += f", of {len(selection.videos):,} video{'s' * (len(selection.videos) > 1)}"
     if selection.skipped:
         passed = ", ".join(f"{n:,} {kind}" for kind, n in sorted(selection.skipped.items()))
         text += f"; passed over {passed}"

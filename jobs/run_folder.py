@@ -4,8 +4,10 @@
 <sink>/_SUCCESS.json                the manifest, created last
 <sink>/_veedor/job.json             which job this folder belongs to; created first, create-only
 <sink>/_veedor/plan-<job>.parquet   the pinned inputs
+<sink>/tracks.parquet               of a track job: one row a track
 <sink>/_veedor/parts/               units that wait to be merged into files of several
-    <sink>/_veedor/quarantine/          inputs set aside: they end the process that works on them
+<sink>/_veedor/tracks/              of a track job: tracks of single videos, until they are one table
+<sink>/_veedor/quarantine/          inputs set aside: they end the process that works on them
 <sink>/_veedor/runs/<writer>.json   what each attempt measured
 """
 
@@ -29,7 +31,11 @@ PART_NAME = re.compile(r"^part-(\d{5,})\.parquet$")
 
 @dataclass(frozen=True)
 class JobRecord:
-    """What `_veedor/job.json` holds: the identity of the job that owns the folder."""
+    """What `_veedor/job.json` holds: the identity of the job that owns the folder.
+
+    `num_inputs` counts images and frames: each gives one row. Of them `num_images` are images; runs made
+    before there were videos do not say it.
+    """
 
     job_id: str
     identity: str
@@ -42,6 +48,8 @@ class JobRecord:
     units_per_file: int
     skipped: dict[str, int]
     spec: dict[str, Any]
+    num_images: int | None = None
+    num_videos: int = 0
     job: str = "annotate"
     schema_version: int = SCHEMA_VERSION
 
@@ -59,6 +67,16 @@ class RunFolder:
     @property
     def parts(self) -> str:
         return join(self.uri, "_veedor", "parts")
+
+    @property
+    def tracks(self) -> str:
+        """The table of tracks, of a track job."""
+        return join(self.uri, "tracks.parquet")
+
+    @property
+    def track_parts(self) -> str:
+        """Tracks of single videos, until they are one table."""
+        return join(self.uri, "_veedor", "tracks")
 
     @property
     def success(self) -> str:
@@ -190,8 +208,10 @@ def load_plan(folder: RunFolder, store: Store, record: JobRecord) -> Plan:
         inputs = PinnedInputs.from_parquet(store.read(uri))
     except ValueError as error:
         raise StorageError(f"{uri} is not the plan of its job ({error}): it was altered") from error
-    if inputs.num_rows != record.num_inputs:
-        raise StorageError(f"{uri} has {inputs.num_rows} rows, its job {record.num_inputs}: it was altered")
+    if inputs.num_results != record.num_inputs:
+        raise StorageError(
+            f"{uri} has {inputs.num_results} inputs, its job {record.num_inputs}: it was altered"
+        )
     return Plan(record.job_id, inputs, record.images_per_unit, record.units_per_file)
 
 

@@ -11,23 +11,66 @@ INPUT_FIELDS = (
     pa.field("etag", pa.string(), nullable=False),
     pa.field("size", pa.int64(), nullable=False),
 )
-PLAN_SCHEMA = pa.schema(INPUT_FIELDS)
+# One row for each image; for videos, behind all images, one for each segment. A video that could not be
+# planned has one row, with the reason.
+SEGMENT_FIELDS = (
+    pa.field("stream", pa.int32()),
+    pa.field("time_base", pa.string()),
+    pa.field("frame_indices", pa.list_(pa.int32())),
+    pa.field("pts", pa.list_(pa.int64())),
+    pa.field("error_code", pa.string()),
+    pa.field("error", pa.string()),
+)
+PLAN_SCHEMA = pa.schema((*INPUT_FIELDS, *SEGMENT_FIELDS))
 
 MASK_TYPE = pa.struct([pa.field("size", pa.list_(pa.int32(), 2)), pa.field("counts", pa.string())])
 
 
-def detection_type(*, masks: bool) -> pa.StructType:
-    """One detection: `box` is xyxy in pixels of the source image; `mask` is COCO RLE at its size."""
+TRACK_SCHEMA = pa.schema(
+    [
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("track_id", pa.int64(), nullable=False),
+        pa.field("label", pa.string()),
+        pa.field("label_id", pa.int32()),
+        pa.field("first_frame", pa.int32(), nullable=False),
+        pa.field("last_frame", pa.int32(), nullable=False),
+        pa.field("first_s", pa.float64()),
+        pa.field("last_s", pa.float64()),
+        pa.field("length", pa.int32(), nullable=False),
+        pa.field("mean_score", pa.float32()),
+        pa.field(
+            "path",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("frame_index", pa.int32()),
+                        pa.field("x", pa.float32()),
+                        pa.field("y", pa.float32()),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+
+
+def detection_type(*, masks: bool, tracks: bool = False) -> pa.StructType:
+    """One detection: `box` is xyxy in pixels of the source image; `mask` is COCO RLE at its size.
+
+    `track_id` is null for what belongs to no track.
+    """
     fields = [
         pa.field("box", pa.list_(pa.float32(), 4)),
         pa.field("label", pa.string()),
         pa.field("label_id", pa.int32()),
         pa.field("score", pa.float32()),
     ]
+    if tracks:
+        fields.append(pa.field("track_id", pa.int64()))
     return pa.struct([*fields, pa.field("mask", MASK_TYPE)] if masks else fields)
 
 
-def result_schema(*, masks: bool) -> pa.Schema:
+def result_schema(*, masks: bool, tracks: bool = False) -> pa.Schema:
     """One row for each input, those that failed included."""
     return pa.schema(
         [
@@ -40,9 +83,23 @@ def result_schema(*, masks: bool) -> pa.Schema:
             pa.field("status", pa.string(), nullable=False),
             pa.field("error_code", pa.string()),
             pa.field("error", pa.string()),
-            pa.field("detections", pa.list_(detection_type(masks=masks))),
+            pa.field("detections", pa.list_(detection_type(masks=masks, tracks=tracks))),
         ]
     )
+
+
+# What decoding already knows of a result row.
+CANVAS_NAMES = (
+    "uri",
+    "etag",
+    "frame_index",
+    "timestamp_s",
+    "width",
+    "height",
+    "status",
+    "error_code",
+    "error",
+)
 
 
 def canvas_schema(canvas_bytes: int) -> pa.Schema:
@@ -50,8 +107,7 @@ def canvas_schema(canvas_bytes: int) -> pa.Schema:
     return pa.schema(
         [
             pa.field("unit", pa.int32(), nullable=False),
-            *(result_schema(masks=False).field(name) for name in ("uri", "etag", "width", "height")),
-            *(result_schema(masks=False).field(name) for name in ("status", "error_code", "error")),
+            *(result_schema(masks=False).field(name) for name in CANVAS_NAMES),
             pa.field("canvas", pa.binary(canvas_bytes)),
         ]
     )

@@ -125,7 +125,7 @@ def pending_units(plan: Plan, folder: RunFolder, store: Store) -> list[int]:
 
 def file_rows(plan: Plan, file: int) -> int:
     """How many rows a file must hold."""
-    return sum(plan.unit_rows(unit)[1] for unit in plan.units_of_file(file))
+    return sum(plan.unit_size(unit) for unit in plan.units_of_file(file))
 
 
 def success_manifest(record: JobRecord, summaries: list[PartSummary], *, names: list[str]) -> dict[str, Any]:
@@ -151,6 +151,8 @@ def success_manifest(record: JobRecord, summaries: list[PartSummary], *, names: 
             "inputs": rows,
             "ok": rows - failed,
             "failed": failed,
+            "images": rows if record.num_images is None else record.num_images,
+            "videos": record.num_videos,
             "detections": sum(s.detections for s in summaries),
         },
         "failures": dict(sorted(failures.items())),

@@ -42,13 +42,34 @@ class Section(BaseModel):
 class SourceSection(Section):
     """What to read: a folder or prefix, or one object.
 
-    By default every object is taken whose extension is that of an image, or which has none; what is passed
-    over is counted and said. `include` and `exclude` are globs over the location below `uri`.
+    By default every object is taken whose extension is that of an image or a video, or which has none; what
+    is passed over is counted and said. `media` narrows that; `include` and `exclude` are globs over the
+    location below `uri`.
     """
 
     uri: Location
+    media: Literal["all", "images", "videos"] = "all"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+
+
+class VideoSection(Section):
+    """Which frames of videos are looked at, and in which stream of a container that has several.
+
+    All frames, or one of: `fps`, so many a second; `stride`, every n-th; `keyframes`. By default the stream
+    is the one that players choose.
+    """
+
+    fps: Annotated[float, Field(gt=0)] | None = None
+    stride: Annotated[int, Field(ge=1)] | None = None
+    keyframes: bool = False
+    stream: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.fps is not None) + (self.stride is not None) + self.keyframes > 1:
+            raise ValueError("video.fps, video.stride and video.keyframes exclude each other: keep one")
+        return self
 
 
 class ModelSection(Section):
@@ -134,25 +155,8 @@ class AnnotateSection(Section):
         return DetectOptions(self.min_score, self.nms_iou, self.max_detections)
 
 
-class AnnotateSpec(Section):
-    """Annotate every image below a location with a detector."""
-
-    version: Literal[1] = SPEC_VERSION
-    job: Literal["annotate"] = "annotate"
-    source: SourceSection
-    model: ModelSection = ModelSection()
-    annotate: AnnotateSection = AnnotateSection()
-    storage: StorageSection = StorageSection()
-    resources: ResourcesSection = ResourcesSection()
-    limits: LimitsSection = LimitsSection()
-    sink: SinkSection
-
-    @model_validator(mode="after")
-    def _sink_outside_source(self) -> Self:
-        source, sink = self.source.uri.rstrip("/") + "/", self.sink.uri.rstrip("/") + "/"
-        if source == sink:
-            raise ValueError(f"sink.uri is the source itself ({source}): name another folder for results")
-        return self
+class JobSpec(Section):
+    """What the specs of all jobs have in common."""
 
     def canonical(self) -> str:
         """The spec's one JSON form: every default filled in, keys sorted."""
@@ -166,6 +170,28 @@ class AnnotateSpec(Section):
         """
         content = self.model_dump(mode="json", exclude=UNDECISIVE)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class AnnotateSpec(JobSpec):
+    """Annotate every image, and every frame of every video, below a location with a detector."""
+
+    version: Literal[1] = SPEC_VERSION
+    job: Literal["annotate"] = "annotate"
+    source: SourceSection
+    video: VideoSection = VideoSection()
+    model: ModelSection = ModelSection()
+    annotate: AnnotateSection = AnnotateSection()
+    storage: StorageSection = StorageSection()
+    resources: ResourcesSection = ResourcesSection()
+    limits: LimitsSection = LimitsSection()
+    sink: SinkSection
+
+    @model_validator(mode="after")
+    def _sink_outside_source(self) -> Self:
+        source, sink = self.source.uri.rstrip("/") + "/", self.sink.uri.rstrip("/") + "/"
+        if source == sink:
+            raise ValueError(f"sink.uri is the source itself ({source}): name another folder for results")
+        return self
 
 
 class _PlainLoader(yaml.SafeLoader):

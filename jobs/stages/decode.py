@@ -114,6 +114,13 @@ class DecodeStage:
             item |= {"row": row, "set_aside": self.quarantine.known.get(row)}
         store = process_store(is_s3(inputs[0]["uri"]), self.access)
         guard = self.quarantine.guard("decode", plan)
+        if rows[0] >= plan.inputs.num_images:
+            from jobs.stages.decode_video import decode_video_unit  # imports FFmpeg
+
+            (segment,) = inputs
+            with computing or nullcontext():
+                found = decode_video_unit(segment, store, self.input_spec, self.limits, guard=guard)
+            return canvas_table(*found, self.input_spec, unit=unit)
         return decode_inputs(
             inputs, store, self.input_spec, self.limits, unit=unit, guard=guard, computing=computing
         )
@@ -208,7 +215,7 @@ def _decode_all(
                 "error_code": "unexpected",
                 "error": f"{type(error).__name__}: {error}",
             }
-    return _canvas_table(rows, canvases, spec, unit=unit)
+    return canvas_table(rows, canvases, spec, unit=unit)
 
 
 class _Reader:
@@ -270,9 +277,10 @@ def _read(item: dict[str, Any], neighbour: str, store: Store, limits: DecodeLimi
         raise ObjectUnreadable(str(error)) from error
 
 
-def _canvas_table(
+def canvas_table(
     rows: list[dict[str, Any]], canvases: np.ndarray[Any, np.dtype[np.uint8]], spec: InputSpec, *, unit: int
 ) -> pa.Table:
+    """Rows with their canvases, (N, bytes of one) uint8, as `jobs.schemas.canvas_schema`."""
     schema = canvas_schema(spec.num_bytes)
     names = [name for name in schema.names if name not in ("unit", "canvas")]
     columns = [pa.array([row.get(name) for row in rows], schema.field(name).type) for name in names]

@@ -39,10 +39,7 @@ def result_table(
     for row, failure in found.items():
         if isinstance(failure, Failure):
             columns = _with_failure(columns, row, failure)
-    n = batch.num_rows
-    columns["frame_index"] = pa.nulls(n, pa.int32())
-    columns["timestamp_s"] = pa.nulls(n, pa.float64())
-    per_row = [d if isinstance(d := found.get(row), Detections) else None for row in range(n)]
+    per_row = [d if isinstance(d := found.get(row), Detections) else None for row in range(batch.num_rows)]
     columns["detections"] = detections_column(per_row, labels=labels, masks=masks)
     arrays = [columns[name] for name in schema.names]
     unit = batch.column("unit").combine_chunks()

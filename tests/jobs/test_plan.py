@@ -68,7 +68,7 @@ def test_units_cover_each_input_once_within_bounds(num_inputs: int, canvas_bytes
     assert 1 <= per_unit <= MAX_IMAGES_PER_UNIT
     assert per_unit == 1 or per_unit * canvas_bytes <= MAX_UNIT_BYTES
     inputs = select_inputs(listed("a.jpg"), SourceSection(uri=ROOT)).inputs
-    plan = Plan("job", replace(inputs, num_rows=num_inputs), per_unit, 3)
+    plan = Plan("job", replace(inputs, num_rows=num_inputs, num_images=num_inputs), per_unit, 3)
     rows = [plan.unit_rows(unit) for unit in range(plan.num_units)]
     assert [start for start, _ in rows] == [unit * per_unit for unit in range(plan.num_units)]
     assert sum(count for _, count in rows) == num_inputs

@@ -132,7 +132,14 @@ def test_any_order_of_publication_and_merging_ends_the_same(tmp_path: Path, unit
         for file in [] if units_per_file == 1 else [*range(plan.num_files), 0]:
             merge_file(store, folder, plan, file, metadata=part_metadata(record), writer="m")
         manifest = finish_job(folder, store, plan, record, {}, writer="w", listener=SilentListener())
-        assert manifest["counts"] == {"inputs": 23, "ok": 18, "failed": 5, "detections": 17}
+        assert manifest["counts"] == {
+            "inputs": 23,
+            "ok": 18,
+            "failed": 5,
+            "images": 23,
+            "videos": 0,
+            "detections": 17,
+        }
         assert manifest["failures"] == {"empty": 5}
         assert store.list_names(folder.parts) == []
         assert pending_units(plan, folder, store) == []

@@ -1,0 +1,50 @@
+"""How commands end: exit codes, and a user's mistake said without a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from cvcore.errors import SpecError, VeedorError, did_you_mean
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_OVER_LIMIT = 3
+EXIT_INTERRUPTED = 130
+
+FORMATS = ("mot",)
+
+
+@contextlib.contextmanager
+def usage_errors(*, as_json: bool = False) -> Iterator[None]:
+    """Print a user's mistake without a traceback and exit with 2."""
+    try:
+        yield
+    except VeedorError as error:
+        fail(str(error), as_json=as_json)
+
+
+def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """A signal handler that ends as Ctrl-C does."""
+    del signum, frame
+    raise KeyboardInterrupt
+
+
+def fail(message: str, *, as_json: bool) -> NoReturn:
+    """Say what is wrong with what was asked for, and exit with 2."""
+    from cluster.console import open_display
+
+    open_display(as_json=as_json).error(message)
+    raise typer.Exit(EXIT_USAGE)
+
+
+def check_format(name: str) -> None:
+    """Raises `SpecError` for a format that is neither read nor written."""
+    if name not in FORMATS:
+        raise SpecError(
+            f"there is no format {name!r}.{did_you_mean(name, FORMATS)} Formats: {', '.join(FORMATS)}."
+        )

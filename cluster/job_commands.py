@@ -1,0 +1,206 @@
+"""The commands that run jobs: `annotate`, `track`, and `run` for a spec file."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cluster.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OVER_LIMIT, EXIT_USAGE, fail, interrupt
+from cluster.options import (
+    Actors,
+    Address,
+    BatchSize,
+    DryRun,
+    Endpoint,
+    Exclude,
+    Fps,
+    GpusPerActor,
+    Include,
+    Json,
+    Keyframes,
+    Labels,
+    MaxDetections,
+    MaxFailedFraction,
+    MinScore,
+    Model,
+    NmsIou,
+    Out,
+    Profile,
+    Region,
+    Sha256,
+    Stream,
+    Stride,
+    Verbose,
+    Weights,
+)
+from cvcore.errors import VeedorError
+
+
+def annotate(
+    source: Annotated[str, typer.Argument(help="Folder or s3://bucket/prefix/ of images and videos.")],
+    out: Out,
+    model: Model = "tiny",
+    weights: Weights = None,
+    sha256: Sha256 = None,
+    labels: Labels = None,
+    min_score: MinScore = 0.25,
+    nms_iou: NmsIou = 0.45,
+    max_detections: MaxDetections = 100,
+    include: Include = None,
+    exclude: Exclude = None,
+    fps: Fps = None,
+    stride: Stride = None,
+    keyframes: Keyframes = False,
+    stream: Stream = None,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
+    batch_size: BatchSize = None,
+    max_failed_fraction: MaxFailedFraction = 1.0,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    region: Region = None,
+    address: Address = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find objects in every image and frame below SOURCE and write one Parquet row for each."""
+    content = {
+        "source": {"uri": source, "include": include or [], "exclude": exclude or []},
+        "video": {"fps": fps, "stride": stride, "keyframes": keyframes, "stream": stream},
+        "model": {"name": model, "weights": weights, "sha256": sha256, "labels": labels},
+        "annotate": {"min_score": min_score, "nms_iou": nms_iou, "max_detections": max_detections},
+        "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
+        "resources": {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size},
+        "limits": {"max_failed_fraction": max_failed_fraction},
+        "sink": {"uri": out},
+    }
+    _run(content, name="the command line", address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
+
+
+def track(
+    out: Out,
+    source: Annotated[
+        str | None, typer.Argument(help="Folder or s3://bucket/prefix/ of videos to detect in.")
+    ] = None,
+    detections: Annotated[
+        str | None, typer.Option(help="Instead of SOURCE: a finished annotate run, to track it (again).")
+    ] = None,
+    tracker: Annotated[str, typer.Option(help="bytetrack or sort.")] = "bytetrack",
+    interpolate_gap: Annotated[
+        int, typer.Option(help="Fill gaps in tracks of at most so many frames with boxes.")
+    ] = 0,
+    model: Model = "tiny",
+    weights: Weights = None,
+    sha256: Sha256 = None,
+    labels: Labels = None,
+    min_score: MinScore = 0.1,
+    nms_iou: NmsIou = 0.45,
+    max_detections: MaxDetections = 100,
+    include: Include = None,
+    exclude: Exclude = None,
+    fps: Fps = None,
+    stride: Stride = None,
+    stream: Stream = None,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
+    batch_size: BatchSize = None,
+    max_failed_fraction: MaxFailedFraction = 1.0,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    region: Region = None,
+    address: Address = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Follow objects through the videos below SOURCE, or through a run's detections.
+
+    The parameters of the trackers stand in a spec file, under `track`.
+    """
+    content: dict[str, Any] = {
+        "job": "track",
+        "detections": detections,
+        "track": {"tracker": tracker, "interpolate_gap": interpolate_gap},
+        "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
+        "limits": {"max_failed_fraction": max_failed_fraction},
+        "sink": {"uri": out},
+    }
+    if source is not None:
+        content |= {
+            "source": {"uri": source, "include": include or [], "exclude": exclude or []},
+            "video": {"fps": fps, "stride": stride, "stream": stream},
+            "model": {"name": model, "weights": weights, "sha256": sha256, "labels": labels},
+            "annotate": {"min_score": min_score, "nms_iou": nms_iou, "max_detections": max_detections},
+            "resources": {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size},
+        }
+    _run(content, name="the command line", address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
+
+
+def run(
+    spec: Annotated[Path, typer.Argument(help="YAML or JSON job spec.")],
+    address: Address = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run a job from a spec file; the same file runs on a laptop and on a cluster."""
+    from jobs.spec import MAX_SPEC_CHARS, load_yaml
+
+    try:
+        with spec.open(encoding="utf-8") as file:
+            text = file.read(MAX_SPEC_CHARS + 1)
+    except OSError as error:
+        fail(f"cannot read {spec}: {error.strerror}", as_json=as_json)
+    except UnicodeDecodeError:
+        fail(f"cannot read {spec}: it is not UTF-8 text", as_json=as_json)
+    try:
+        content = load_yaml(text, name=str(spec))
+    except VeedorError as error:
+        fail(str(error), as_json=as_json)
+    _run(content, name=str(spec), address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
+
+
+def _run(
+    content: dict[str, Any], *, name: str, address: str | None, dry_run: bool, as_json: bool, verbose: bool
+) -> None:
+    from cluster.console import open_display
+    from cluster.last_words import last_words
+    from jobs.catalog import find_job
+    from jobs.outcome import JobFailed
+    from jobs.spec import validate_spec
+
+    display = open_display(as_json=as_json)
+    try:
+        job = find_job(content)
+        spec = validate_spec(content, job.spec, name=name)
+        if dry_run:
+            from cluster.dry_run import print_dry_run
+
+            print_dry_run(spec, display, address=address)
+            return
+        signal.signal(signal.SIGTERM, interrupt)
+        with last_words(as_json=as_json):
+            result = job.run(spec, listener=display, address=address, verbose=verbose)
+    except JobFailed as error:
+        display.error(str(error))
+        raise typer.Exit(EXIT_FAILED) from error
+    except VeedorError as error:
+        display.error(str(error))
+        raise typer.Exit(EXIT_USAGE) from error
+    except KeyboardInterrupt as error:
+        display.error("interrupted: what is published stays; run the same command again to continue")
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+    finally:
+        display.close()
+    display.result(result)
+    if result.over_limit:
+        counts = result.manifest["counts"]
+        display.error(
+            f"{counts['failed']:,} of {counts['inputs']:,} inputs failed; "
+            f"limits.max_failed_fraction = {spec.limits.max_failed_fraction:g} allows fewer"
+        )
+        raise typer.Exit(EXIT_OVER_LIMIT)

@@ -1,0 +1,39 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what Ray and the workers say.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print spec, plan and resources.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else an embedded one.")
+]
+Profile = Annotated[str | None, typer.Option(help="AWS profile; default the environment's credentials.")]
+Endpoint = Annotated[str | None, typer.Option(help="S3-compatible endpoint; default AWS_ENDPOINT_URL.")]
+Region = Annotated[str | None, typer.Option(help="S3 region; default the environment's.")]
+
+Out = Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/ for the results.")]
+Include = Annotated[list[str] | None, typer.Option(help="Glob of names to take; may repeat.")]
+Exclude = Annotated[list[str] | None, typer.Option(help="Glob of names to leave; may repeat.")]
+
+Fps = Annotated[float | None, typer.Option(help="Of videos, take so many frames a second; default all.")]
+Stride = Annotated[int | None, typer.Option(help="Of videos, take every n-th frame.")]
+Keyframes = Annotated[bool, typer.Option("--keyframes", help="Of videos, take the keyframes.")]
+Stream = Annotated[int | None, typer.Option(help="Of videos, this stream; default the one players choose.")]
+
+Model = Annotated[str, typer.Option(help="Catalogue name, Darknet .cfg, or checkpoint.")]
+Weights = Annotated[str | None, typer.Option(help=".weights, .safetensors, .pt, or torchvision://NAME.")]
+Sha256 = Annotated[str | None, typer.Option(help="Pin of the weights; required for .pt files.")]
+Labels = Annotated[str | None, typer.Option(help="Text file, one class name a line.")]
+MinScore = Annotated[float, typer.Option(help="Drop detections below this score.")]
+NmsIou = Annotated[float, typer.Option(help="Suppress same-class boxes that overlap more.")]
+MaxDetections = Annotated[int, typer.Option(help="Keep at most so many an image.")]
+
+Actors = Annotated[int | None, typer.Option(help="Model replicas; default from the machine.")]
+GpusPerActor = Annotated[float | None, typer.Option(help="GPUs of one replica; 0 means CPU.")]
+BatchSize = Annotated[int | None, typer.Option(help="Default: measured.")]
+MaxFailedFraction = Annotated[float, typer.Option(help="More failures than this exit with 3.")]
