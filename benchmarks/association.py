@@ -119,7 +119,7 @@ def follow(contender: Contender, frames: Frames) -> tuple[float, Answers]:
 
 
 def mot15_frames(rows: MotRows) -> Frames:
-    """Detections by frame; their detector's scores are of any size, so their ranks are spread over 0.1 to 1."""
+    """Detections by frame; scores are of any size here, so their ranks are spread over 0.1 to 1."""
     rank = np.argsort(np.argsort(rows.scores, kind="stable"), kind="stable")
     scores = 0.1 + 0.9 * np.sqrt(rank / max(1, len(rows) - 1))
     return [

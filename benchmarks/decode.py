@@ -9,7 +9,7 @@ at its full size from decord; decord is no longer maintained, so OpenCV's reader
 with OpenCV. Each reader runs in a process of its own, since each brings its own FFmpeg; they take turns, and
 the best round of each video counts.
 
-torchcodec is kept apart: pip install --no-deps --target .venv/video_peers -r benchmarks/peers/video.txt
+torchcodec is kept apart: pip install --no-deps --target .venv/video_peers -r benchmarks/peers/video_peers.txt
 It loads the system's FFmpeg libraries.
 """
 
@@ -156,7 +156,7 @@ def main() -> None:
     asked = parser.parse_args()
     if not PEERS.exists():
         parser.error(
-            f"{PEERS} is missing; pip install --no-deps --target {PEERS} -r benchmarks/peers/video.txt"
+            f"{PEERS} is missing; pip install --no-deps --target {PEERS} -r benchmarks/peers/video_peers.txt"
         )
     rates = measure([shared_data("video", name) for name in VIDEOS], asked.rounds)
     claims = []
