@@ -1,4 +1,4 @@
-"""`make demo`: the main job on sample scenes, with the commands that a user would type."""
+"""`make demo`: the main jobs on sample scenes, with the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from cluster.cli import app
 
 NUM_SCENES = 200
+NUM_VIDEOS = 1
 # Far from the seeds that the shipped detector was trained and selected on.
 SEED = 900_000
 
@@ -16,11 +17,16 @@ SEED = 900_000
 def demo_commands(folder: Path) -> list[list[str]]:
     """The demo's commands, in order."""
     scenes, run = folder / "scenes", folder / "annotations"
+    moving, tracks = folder / "videos", folder / "tracks"
     return [
         ["scenes", str(scenes), "--num", str(NUM_SCENES), "--seed", str(SEED)],
         ["annotate", str(scenes / "images"), "--out", str(run)],
         ["evaluate", str(run), "--truth", str(scenes / "annotations.json")],
         ["report", str(run)],
+        ["scenes", str(moving), "--video", "--num", str(NUM_VIDEOS), "--seed", str(SEED)],
+        ["track", str(moving / "videos"), "--out", str(tracks)],
+        ["evaluate", str(tracks), "--truth", str(moving / "truth")],
+        ["report", str(tracks)],
     ]
 
 
