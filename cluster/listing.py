@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cvcore.catalog import CATALOG, ModelEntry
+from jobs.visible import visible
 
 if TYPE_CHECKING:
+    from cvcore.metrics.tracking import TrackingEvaluation, TrackingMetrics
     from jobs.evaluate import Evaluation
 
 
@@ -77,3 +79,34 @@ def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
             f"{found.num_missing:,} images of the ground truth are not in the run, "
             f"{found.num_failed:,} failed in it"
         )
+
+
+def print_tracking(found: TrackingEvaluation, *, as_json: bool) -> None:
+    """HOTA, CLEAR MOT and IDF1 of a run, by sequence and together."""
+    console = Console(highlight=False)
+    if as_json:
+        console.print_json(json.dumps(asdict(found)))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("sequence")
+    for title in ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "id switches", "false", "missed"):
+        table.add_column(title, justify="right")
+    for name, metrics in sorted(found.sequences.items()):
+        table.add_row(visible(name), *_tracking_cells(metrics))
+    if len(found.sequences) > 1:
+        table.add_row("together", *_tracking_cells(found.combined))
+    console.print(table)
+    metrics = found.combined
+    console.print(
+        f"HOTA {metrics.hota:.3f}   MOTA {metrics.mota:.3f}   IDF1 {metrics.idf1:.3f}   "
+        f"over {len(found.sequences):,} sequence{'s' * (len(found.sequences) != 1)}",
+        soft_wrap=True,
+    )
+
+
+def _tracking_cells(metrics: TrackingMetrics) -> list[str]:
+    shares = (metrics.hota, metrics.deta, metrics.assa, metrics.mota, metrics.idf1)
+    return [
+        *(f"{each:.3f}" for each in shares),
+        *(f"{n:,}" for n in (metrics.num_switches, metrics.fp, metrics.fn)),
+    ]

@@ -148,8 +148,11 @@ def _unit_rows(segment: dict[str, object], rows: MotRows, *, fps: float | None, 
         failed = {"status": "decode", "error_code": segment["error_code"], "error": segment["error"]}
         return pa.Table.from_pylist([pinned | failed], schema=schema)
     result = []
-    for frame in frames:
-        found = np.flatnonzero(rows.frames == frame + 1)
+    order = np.argsort(rows.frames, kind="stable")
+    starts = np.searchsorted(rows.frames, [frame + 1 for frame in frames], sorter=order)
+    stops = np.searchsorted(rows.frames, [frame + 2 for frame in frames], sorter=order)
+    for frame, start, stop in zip(frames, starts, stops, strict=True):
+        found = order[start:stop]
         result.append(
             pinned
             | {
