@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+_TINY = 1e-300  # boxes without area overlap nothing
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -23,16 +25,17 @@ class Matches(NamedTuple):
 
 def iou_matrix(first: Floats, second: Floats) -> Floats:
     """Intersection over union of boxes (N, 4) and (M, 4), xyxy: (N, M), 0 to 1."""
-    first = first[:, None]
-    corner = np.maximum(first[..., :2], second[:, :2])
-    sides = np.minimum(first[..., 2:], second[:, 2:])
-    sides -= corner
-    np.maximum(sides, 0, out=sides)
-    common = sides[..., 0] * sides[..., 1]
-    of_first, of_second = first[..., 2:] - first[..., :2], second[:, 2:] - second[:, :2]
-    union = (of_first[..., 0] * of_first[..., 1]) + of_second[:, 0] * of_second[:, 1] - common
-    overlap: Floats = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-    return overlap
+    x0, y0, x1, y1 = first.T[:, :, None]
+    u0, v0, u1, v1 = second.T[:, None]
+    width = np.minimum(x1, u1)
+    width -= np.maximum(x0, u0)
+    height = np.minimum(y1, v1)
+    height -= np.maximum(y0, v0)
+    common: Floats = np.maximum(width, 0.0, out=width)
+    common *= np.maximum(height, 0.0, out=height)
+    union = ((x1 - x0) * (y1 - y0) + (u1 - u0) * (v1 - v0)) - common
+    common /= np.maximum(union, _TINY, out=union)
+    return common
 
 
 def associate(similarity: Floats, *, least: float) -> Matches:
@@ -46,9 +49,8 @@ def associate(similarity: Floats, *, least: float) -> Matches:
     num_rows, num_columns = similarity.shape
     gain = similarity - least
     possible = gain > 0
-    found = np.flatnonzero(possible)
-    rows, columns = np.divmod(found, num_columns) if num_columns else (found, found)
-    if len(rows) != len(set(rows.tolist())) or len(columns) != len(set(columns.tolist())):
+    rows, columns = possible.nonzero()
+    if len(rows) and (len(set(rows.tolist())) < len(rows) or len(set(columns.tolist())) < len(rows)):
         rows, columns = linear_sum_assignment(np.where(possible, gain, 0.0), maximize=True)
         real = possible[rows, columns]
         rows, columns = rows[real], columns[real]
@@ -56,6 +58,6 @@ def associate(similarity: Floats, *, least: float) -> Matches:
 
 
 def _others(count: int, taken: Ints) -> Ints:
-    free = np.ones(count, dtype=bool)
+    free = np.ones(count, bool)
     free[taken] = False
-    return np.flatnonzero(free)
+    return free.nonzero()[0]

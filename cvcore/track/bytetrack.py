@@ -51,15 +51,15 @@ class ByteTrack:
             owner[detections[found.columns]] = tracks[found.rows]
             return found
 
-        high = np.flatnonzero(scores >= options.high_score)
-        low = np.flatnonzero((scores >= options.low_score) & (scores < options.high_score))
-        pool = np.flatnonzero(believed)
+        high = (scores >= options.high_score).nonzero()[0]
+        low = ((scores >= options.low_score) & (scores < options.high_score)).nonzero()[0]
+        pool = believed.nonzero()[0]
         first = match(pool, high, options.min_iou_first, fused=options.fuse_score)
         left = pool[first.free_rows]
         if len(low):
             match(left[self._tracked[left]], low, options.min_iou_second, fused=False)
         high = high[first.free_columns]
-        once = np.flatnonzero(~believed)
+        once = (~believed).nonzero()[0]
         if len(once):
             third = match(once, high, options.min_iou_unconfirmed, fused=options.fuse_score)
             high = high[third.free_columns]
@@ -75,7 +75,7 @@ class ByteTrack:
 
     def _see(self, owner: Ints, boxes: Floats) -> None:
         """Correct the tracks that own a detection, and believe them."""
-        detections = np.flatnonzero(owner >= 0)
+        detections = (owner >= 0).nonzero()[0]
         tracks = owner[detections]
         self._filter.update(tracks, boxes[detections])
         self._tracked[:] = False
@@ -101,9 +101,10 @@ class ByteTrack:
         """Drop tracks seen once and not again, those lost for too long, and doubles."""
         keep = self._frame - self._seen <= self._options.max_lost
         keep[once[~self._tracked[once]]] = False
-        lost = np.flatnonzero(keep & ~self._tracked)
+        lost = (keep & ~self._tracked).nonzero()[0]
         if len(lost):
-            keep[self._doubles(lost)] = False
+            doubles = self._doubles(lost)
+            keep[doubles] = False
         if keep.all():
             return
         self._filter.keep(keep)
@@ -112,7 +113,7 @@ class ByteTrack:
 
     def _doubles(self, lost: Ints) -> Ints:
         """Of tracked and lost tracks that nearly cover each other, those that were followed for less time."""
-        tracked = np.flatnonzero(self._tracked & (self._ids != UNTRACKED))
+        tracked = (self._tracked & (self._ids != UNTRACKED)).nonzero()[0]
         now = self._filter.boxes()
         overlap = iou_matrix(now[tracked], now[lost])
         if self._options.class_aware:

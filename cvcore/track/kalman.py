@@ -117,8 +117,7 @@ class AreaMotion:
     def boxes(self, position: Floats) -> Floats:
         area, ratio = np.maximum(position[:, 2], _TINY), np.maximum(position[:, 3], _TINY)
         width = np.sqrt(area * ratio)
-        half = np.stack([width, area / width], axis=1) / 2
-        return np.concatenate([position[:, :2] - half, position[:, :2] + half], axis=1)
+        return _around(position, width / 2, area / width / 2)
 
     def initial(self, measured: Floats) -> Floats:
         state = np.zeros((5, *measured.shape))
@@ -157,9 +156,8 @@ class HeightMotion:
         return out
 
     def boxes(self, position: Floats) -> Floats:
-        half = position[:, 2:] / 2
-        half[:, 0] *= position[:, 3]
-        return np.concatenate([position[:, :2] - half, position[:, :2] + half], axis=1)
+        half = position[:, 3] / 2
+        return _around(position, half * position[:, 2], half)
 
     def initial(self, measured: Floats) -> Floats:
         state = np.zeros((5, *measured.shape))
@@ -186,3 +184,13 @@ class HeightMotion:
         out[:] = np.square(weight * position[:, 3:])
         out[:, 2] = ratio * ratio
         return out
+
+
+def _around(centres: Floats, half_width: Floats, half_height: Floats) -> Floats:
+    """Boxes by their centres (the first two columns) and half of their sides."""
+    out = np.empty((len(centres), 4))
+    out[:, 0] = centres[:, 0] - half_width
+    out[:, 1] = centres[:, 1] - half_height
+    out[:, 2] = centres[:, 0] + half_width
+    out[:, 3] = centres[:, 1] + half_height
+    return out

@@ -28,7 +28,7 @@ class Sort:
         """Section 3.3 and 3.4: associate with predictions, begin tracks, end those not seen."""
         options = self._options
         self._num_frames += 1
-        looked_at = np.flatnonzero(scores >= options.min_score)
+        looked_at = (scores >= options.min_score).nonzero()[0]
         boxes, label_ids = boxes[looked_at], label_ids[looked_at]
         self._predict()
         similarity = iou_matrix(self._filter.boxes(), boxes)
@@ -43,7 +43,8 @@ class Sort:
         ids = np.full(len(scores), UNTRACKED)
         tracks = np.concatenate([found.rows, np.arange(first_new, len(self._ids))])
         detections = looked_at[np.concatenate([found.columns, found.free_columns])]
-        believed = (self._streak[tracks] >= options.min_hits) | (self._num_frames <= options.min_hits)
+        believed = (self._ids[tracks] != UNTRACKED) | (self._streak[tracks] >= options.min_hits)
+        believed |= self._num_frames <= options.min_hits
         order = np.argsort(detections[believed])
         self._counter.give(self._ids, tracks[believed][order])
         ids[detections[believed]] = self._ids[tracks[believed]]
