@@ -212,7 +212,7 @@ def scenes(
 ) -> None:
     """Render sample scenes of parts on a conveyor, with exact boxes and masks as COCO JSON."""
     if video:
-        from cvcore.scenes.video import write_video_scenes
+        from cvcore.scenes.mot import write_video_scenes
 
         write_video_scenes(folder, num_videos=num, seed=seed)
         typer.echo(f"{num} videos: {folder / 'videos'}, ground truth {folder / 'truth'}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from cluster.cli import app
 
 NUM_SCENES = 200
-NUM_VIDEOS = 1
+NUM_VIDEOS = 2
 # Far from the seeds that the shipped detector was trained and selected on.
 SEED = 900_000
 
@@ -24,7 +24,7 @@ def demo_commands(folder: Path) -> list[list[str]]:
         ["evaluate", str(run), "--truth", str(scenes / "annotations.json")],
         ["report", str(run)],
         ["scenes", str(moving), "--video", "--num", str(NUM_VIDEOS), "--seed", str(SEED)],
-        ["track", str(moving / "videos"), "--out", str(tracks)],
+        ["track", str(moving / "videos"), "--interpolate-gap", "10", "--out", str(tracks)],
         ["evaluate", str(tracks), "--truth", str(moving / "truth")],
         ["report", str(tracks)],
     ]

@@ -90,13 +90,17 @@ def _marks(height: int, width: int, rng: np.random.Generator) -> Float:
 
 
 def _texture(height: int, width: int, rng: np.random.Generator) -> Float:
-    """The belt's brightness factor in its own plane, (height, width) float32 about 1."""
-    wear = rng.uniform(0.02, 0.1)
-    tone = 1 + wear * cloud(height, width, 5, rng) + 0.6 * wear * cloud(height, width, 40, rng)
+    """The belt's brightness factor in its own plane, (height, width) float32 about 1; at least square."""
+    wear, lengths = rng.uniform(0.02, 0.1), width / height
+    large, small = round(5 * lengths), round(40 * lengths)
+    tone = 1 + wear * cloud(height, width, large, rng) + 0.6 * wear * cloud(height, width, small, rng)
     tone += rng.uniform(0.02, 0.09) * _weave(height, width, rng)
-    tone += rng.uniform(0.3, 0.8) * _marks(height, width, rng)
+    strength = rng.uniform(0.3, 0.8)
+    marks = [_marks(height, height, rng) for _ in range(math.ceil(lengths))]
+    tone += strength * np.concatenate(marks, axis=1)[:, :width]
     if rng.random() < 0.6:
-        stain = np.clip(cloud(height, width, 7, rng) - rng.uniform(0.6, 1.3), 0, 0.6) * np.float32(1.6)
+        patches = cloud(height, width, round(7 * lengths), rng)
+        stain = np.clip(patches - rng.uniform(0.6, 1.3), 0, 0.6) * np.float32(1.6)
         tone *= 1 - rng.uniform(0.15, 0.55) * stain
     return np.asarray(tone, dtype=np.float32)
 
@@ -120,28 +124,63 @@ def _rails(height: int, width: int, rng: np.random.Generator) -> Float | None:
     return np.broadcast_to((profile + grain).astype(np.float32)[:, None], (height, width))
 
 
-def render_belt(belt: Belt, height: int, width: int, camera: Matrix, rng: np.random.Generator) -> Float:
-    """The empty belt as the camera sees it, (height, width, 3) float32 RGB, about 0 to 1."""
+@dataclass(frozen=True, slots=True)
+class BeltSurface:
+    """A belt's surface in its own plane, TEXTURE_SCALE pixels an image pixel; it runs along x.
+
+    Attributes:
+        belt: colour and angle.
+        tone: (side, side + travel) float32 brightness; the last `side` columns are seen at the start.
+        rails: (side, side) float32 brightness of the guides, 0 where there is belt; None if there are none.
+    """
+
+    belt: Belt
+    tone: Float
+    rails: Float | None
+
+
+def make_surface(
+    belt: Belt, height: int, width: int, rng: np.random.Generator, *, travel_px: float = 0.0
+) -> BeltSurface:
+    """A surface for pictures of height x width pixels on a belt that moves by `travel_px` at most."""
     diagonal = math.hypot(height, width) * OVERSCAN * TEXTURE_SCALE * 0.85
     side = int(diagonal)
-    tone = _texture(side, side, rng)
-    rails = _rails(side, side, rng)
-    # Output pixel -> undistorted plane -> along the belt -> texture pixel.
-    place = similarity(scale=1 / TEXTURE_SCALE, angle=belt.angle, x=width / 2, y=height / 2) @ similarity(
-        scale=1.0, angle=0.0, x=-side / 2, y=-side / 2
-    )
-    inverse = np.linalg.inv(camera @ place)
-    coefficients = (inverse / inverse[2, 2]).ravel()[:8].tolist()
+    tone = _texture(side, side + math.ceil(travel_px * TEXTURE_SCALE), rng)
+    return BeltSurface(belt, tone, _rails(side, side, rng))
 
-    def warp(plane: Float) -> Float:
+
+def view_surface(
+    surface: BeltSurface, height: int, width: int, camera: Matrix, *, moved_px: float = 0.0
+) -> Float:
+    """The empty belt as the camera sees it, (height, width, 3) float32 RGB, about 0 to 1.
+
+    `moved_px` is how far the belt has come along its angle, image pixels.
+    """
+    side, total = surface.tone.shape
+    start = total - side - moved_px * TEXTURE_SCALE
+    column = max(0, math.floor(start))
+    # Output pixel -> undistorted plane -> along the belt -> texture pixel.
+    place = similarity(
+        scale=1 / TEXTURE_SCALE, angle=surface.belt.angle, x=width / 2, y=height / 2
+    ) @ similarity(scale=1.0, angle=0.0, x=-side / 2, y=-side / 2)
+    scroll = similarity(scale=1.0, angle=0.0, x=column - start, y=0.0)
+
+    def warp(plane: Float, to_image: Matrix) -> Float:
+        inverse = np.linalg.inv(to_image)
+        coefficients = (inverse / inverse[2, 2]).ravel()[:8].tolist()
         seen = Image.fromarray(np.ascontiguousarray(plane)).transform(
             (width, height), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR
         )
         return np.asarray(seen, dtype=np.float32)
 
-    color = np.array(belt.color, dtype=np.float32)
-    surface = warp(tone)[..., None] * color
-    if rails is None:
-        return np.asarray(surface, dtype=np.float32)
-    rail = warp(rails)[..., None]
-    return np.asarray(np.where(rail > 0.03, rail, surface), dtype=np.float32)
+    color = np.array(surface.belt.color, dtype=np.float32)
+    seen = warp(surface.tone[:, column : column + side + 1], camera @ place @ scroll)[..., None] * color
+    if surface.rails is None:
+        return np.asarray(seen, dtype=np.float32)
+    rail = warp(surface.rails, camera @ place)[..., None]
+    return np.asarray(np.where(rail > 0.03, rail, seen), dtype=np.float32)
+
+
+def render_belt(belt: Belt, height: int, width: int, camera: Matrix, rng: np.random.Generator) -> Float:
+    """A still belt as the camera sees it, (height, width, 3) float32 RGB, about 0 to 1."""
+    return view_surface(make_surface(belt, height, width, rng), height, width, camera)

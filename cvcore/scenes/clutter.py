@@ -76,6 +76,22 @@ def cable(anchors: Points, half_width: float) -> PartShape:
     return PartShape(tuple(layers), thickness=half_width * 1.7, finish="cast")
 
 
+def crossbar(rng: np.random.Generator, half_width: float) -> PartShape:
+    """A beam across the belt, bolted together: what parts pass under."""
+    flange, edge = half_width * rng.uniform(0.25, 0.4), half_width
+    thick = half_width * 0.5
+    layers = [Layer(rectangle(-0.5, -edge, 0.5, edge), thick, 0.8)]
+    for sign in (-1.0, 1.0):
+        near, far = sorted((sign * edge * 0.98, sign * (edge - flange)))
+        layers.append(Layer(rectangle(-0.5, near, 0.5, far), thick * 1.6, 1.05))
+    pitch = half_width * rng.uniform(2.5, 5.0)
+    layers += [
+        Layer(circle(half_width * 0.2, center=(x, 0.0), sides=6), thick * 1.5, 0.9)
+        for x in np.arange(-0.5 + pitch / 2, 0.5, pitch).tolist()
+    ]
+    return PartShape(tuple(layers[:250]), thickness=half_width * 0.8, finish="brushed")
+
+
 CLUTTER: dict[str, tuple[ShapeMaker, float]] = {
     "screw": (screw, 1.0),
     "dowel": (dowel, 0.8),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from cvcore.scenes.material import Float
+
+Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +101,33 @@ def _add_noise(
 
 def _smear(pixels: npt.NDArray[np.uint8], lens: Lens) -> npt.NDArray[np.uint8]:
     """Average copies shifted along the motion, centred, so that outlines stay where the masks say."""
-    steps = max(2, round(lens.motion_px))
-    total = np.zeros(pixels.shape, dtype=np.uint16)
+    total, steps = np.zeros(pixels.shape, dtype=np.uint16), max(2, round(lens.motion_px))
+    for copy in _shifted(pixels, steps, lens.motion_px, lens.motion_angle):
+        total += copy
+    return (total // steps).astype(np.uint8)
+
+
+def smear(scene: Float, motion_px: float, angle: float) -> Float:
+    """Blur what moves by `motion_px` in the direction `angle`, radians, while the shutter is open.
+
+    The scene, (H, W, 3) float32, is not exposed yet: what stands still can be painted over the result.
+    """
+    if motion_px <= 1:
+        return scene
+    total, steps = np.zeros(scene.shape, dtype=np.float32), max(2, round(motion_px))
+    for copy in _shifted(scene, steps, motion_px, angle):
+        total += copy
+    return np.asarray(total * np.float32(1 / steps), dtype=np.float32)
+
+
+def _shifted(
+    pixels: npt.NDArray[Pixel], steps: int, motion_px: float, angle: float
+) -> Iterator[npt.NDArray[Pixel]]:
+    """`steps` copies of (H, W, 3) pixels, shifted evenly along the motion, about the middle."""
     reach = steps
     padded = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
     height, width = pixels.shape[:2]
     for t in np.linspace(-0.5, 0.5, steps):
-        dx = reach + round(t * lens.motion_px * math.cos(lens.motion_angle))
-        dy = reach + round(t * lens.motion_px * math.sin(lens.motion_angle))
-        total += padded[dy : dy + height, dx : dx + width]
-    return (total // steps).astype(np.uint8)
+        dx = reach + round(t * motion_px * math.cos(angle))
+        dy = reach + round(t * motion_px * math.sin(angle))
+        yield padded[dy : dy + height, dx : dx + width]

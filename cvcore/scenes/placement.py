@@ -89,6 +89,18 @@ def place_parts(rng: np.random.Generator, spec: SceneSpec, height: int, width: i
 def place_clutter(rng: np.random.Generator, spec: SceneSpec, height: int, width: int) -> list[Item]:
     """Screws, pins, rings, swarf, labels and now and then a cable."""
     zoom = min(height, width) * rng.uniform(spec.min_size, spec.max_size)
+    items = scatter_clutter(rng, spec, height, width, zoom)
+    if spec.max_clutter > 0 and rng.random() < 0.15:
+        edge = np.array([[-0.1, rng.random()], [0.3, rng.random()], [0.7, rng.random()], [1.1, rng.random()]])
+        shape = cable(edge * (width, height), zoom * rng.uniform(0.025, 0.05))
+        items.append(Item(shape, RUBBER, np.eye(3), 1.0, CLUTTER_ID))
+    return items
+
+
+def scatter_clutter(
+    rng: np.random.Generator, spec: SceneSpec, height: int, width: int, zoom: float
+) -> list[Item]:
+    """Small things at random; `zoom` is the size of a gear among them, pixels."""
     kinds = tuple(CLUTTER)
     items = []
     for _ in range(int(rng.integers(spec.min_clutter, spec.max_clutter + 1))):
@@ -103,10 +115,6 @@ def place_clutter(rng: np.random.Generator, spec: SceneSpec, height: int, width:
         )
         material = {"o_ring": RUBBER, "tag": PAPER}.get(kind, METALS[int(rng.integers(len(METALS)))])
         items.append(Item(make(rng), material, pose, scale, CLUTTER_ID))
-    if spec.max_clutter > 0 and rng.random() < 0.15:
-        edge = np.array([[-0.1, rng.random()], [0.3, rng.random()], [0.7, rng.random()], [1.1, rng.random()]])
-        shape = cable(edge * (width, height), zoom * rng.uniform(0.025, 0.05))
-        items.append(Item(shape, RUBBER, np.eye(3), 1.0, CLUTTER_ID))
     return items
 
 

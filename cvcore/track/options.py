@@ -42,7 +42,9 @@ class SortOptions:
 
 @dataclass(frozen=True)
 class ByteTrackOptions:
-    """ByteTrack (Zhang et al. 2022, arXiv:2110.06864, algorithm 1), with the values of its authors' code.
+    """ByteTrack (Zhang et al. 2022, arXiv:2110.06864, algorithm 1 and section 4.1).
+
+    What the paper leaves open has the values of its authors' code.
 
     Attributes:
         high_score: detections from here on are associated first, with tracked and lost tracks.
@@ -52,7 +54,7 @@ class ByteTrackOptions:
         min_iou_first, min_iou_second, min_iou_unconfirmed: least similarity of a match in the first and
             second association, and with tracks that have been seen once.
         fuse_score: whether the similarity of the first association, and with tracks seen once, is the IoU
-            times the score, as in the authors' code, or the IoU alone.
+            times the score, as in the authors' code, or the IoU alone, as in the paper.
         max_lost: frames for which a track that is not seen is kept and may be found again.
         class_aware: whether only detections of a track's own class continue it.
     """
@@ -63,7 +65,7 @@ class ByteTrackOptions:
     min_iou_first: float = 0.2
     min_iou_second: float = 0.5
     min_iou_unconfirmed: float = 0.3
-    fuse_score: bool = True
+    fuse_score: bool = False
     max_lost: int = 30
     class_aware: bool = False
 
