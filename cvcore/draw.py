@@ -1,0 +1,105 @@
+"""Boxes, trails and notes drawn into pictures."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+Color = tuple[int, int, int]
+Picture = npt.NDArray[np.uint8]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_GOLDEN = 0.618033988749895  # neighbouring numbers get hues that are far apart
+_UNTRACKED: Color = (190, 190, 190)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnBox:
+    """One box: `box` is xyxy, pixels; `faint` draws a thinner outline, for what was not seen itself."""
+
+    box: tuple[float, float, float, float]
+    text: str
+    color: Color
+    faint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """Where something was: (x, y) pixels, oldest first."""
+
+    points: Sequence[tuple[float, float]]
+    color: Color
+
+
+def track_color(number: int | None) -> Color:
+    """A bright colour for a track or a class, the same always; gray for None."""
+    if number is None:
+        return _UNTRACKED
+    hue = (number * _GOLDEN) % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.75 if number % 2 else 0.55, 1.0)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def draw_scene(
+    picture: Picture, boxes: Sequence[DrawnBox], trails: Sequence[Trail] = (), *, note: str = ""
+) -> Picture:
+    """A copy of a picture, (H, W, 3) uint8 RGB, with trails, boxes with their texts, and a note on top."""
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    shorter = min(image.size)
+    line = max(1, round(shorter / 220))
+    font = ImageFont.load_default(max(9.0, shorter / 32))
+    for trail in trails:
+        _draw_trail(draw, trail, line)
+    for each in boxes:
+        width = max(1, line // 2) if each.faint else line
+        draw.rectangle(_ordered(each.box), outline=each.color, width=width)
+    for each in boxes:
+        if each.text:
+            _draw_tag(draw, each, font, image.size)
+    if note:
+        _draw_text(draw, (line * 2, line * 2), note, font, (0, 0, 0), (255, 255, 255))
+    return np.asarray(image)
+
+
+def _draw_trail(draw: ImageDraw.ImageDraw, trail: Trail, line: int) -> None:
+    """Newer pieces are wider."""
+    pieces = list(zip(trail.points, trail.points[1:], strict=False))
+    for number, (start, end) in enumerate(pieces, 1):
+        width = max(1, round(2 * line * number / len(pieces)))
+        draw.line([start, end], fill=trail.color, width=width)
+
+
+def _draw_tag(draw: ImageDraw.ImageDraw, each: DrawnBox, font: Font, size: tuple[int, int]) -> None:
+    """The text above the box, or inside of it at the picture's top, never beyond the picture's edges."""
+    left, top, right, bottom = draw.textbbox((0, 0), each.text, font=font)
+    width, height = right - left + 4, bottom - top + 4
+    x = min(max(0.0, each.box[0]), max(0.0, size[0] - width))
+    y = each.box[1] - height if each.box[1] >= height else each.box[1]
+    y = min(max(0.0, y), max(0.0, size[1] - height))
+    dark = 0.299 * each.color[0] + 0.587 * each.color[1] + 0.114 * each.color[2] > 140
+    _draw_text(draw, (x, y), each.text, font, each.color, (0, 0, 0) if dark else (255, 255, 255))
+
+
+def _draw_text(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[float, float],
+    text: str,
+    font: Font,
+    background: Color,
+    color: Color,
+) -> None:
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+    x, y = at
+    draw.rectangle((x, y, x + right - left + 3, y + bottom - top + 3), fill=background)
+    draw.text((x + 2 - left, y + 2 - top), text, font=font, fill=color)
+
+
+def _ordered(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = box
+    return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
