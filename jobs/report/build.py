@@ -10,11 +10,13 @@ import pyarrow as pa
 
 from cvcore.image.limits import DecodeLimits
 from jobs.report.cards import ReadPicture, fetch_rows, make_cards
+from jobs.report.frames import FramePictures
 from jobs.report.gallery import DEFAULT_SIZES, Candidate, ShelfName, make_shelves, offer_all
 from jobs.report.page import PageContent, render_page
 from jobs.report.rows import RowBatch, iter_batches
 from jobs.report.run import Run, read_run
 from jobs.report.statistics import Statistics, measure
+from jobs.report.videos import video_views
 from jobs.storage import Access, StorageError, Store, is_s3, join, open_store, resolve_location
 
 REPORT_NAME = "report.html"
@@ -79,13 +81,16 @@ def build_report(
     """
     run = read_run(run_uri, store)
     survey = survey_run(run, store, sizes=sizes)
+    frames = _frame_pictures(run, access or Access()) if pictures else None
     chosen = [candidate for shelf in survey.chosen.values() for candidate in shelf]
     cards = make_cards(
         fetch_rows(store, chosen),
         read=_picture_reader(run, read_image, access or Access()) if pictures else None,
         limits=_limits(run),
+        read_frame=frames.small if frames else None,
     )
-    return render_page(PageContent(run, survey.statistics, survey.chosen, cards))
+    videos, num_more_videos = video_views(run, store, frames)
+    return render_page(PageContent(run, survey.statistics, survey.chosen, cards, videos, num_more_videos))
 
 
 def write_report(
@@ -116,6 +121,19 @@ def write_report(
 def _picture_reader(run: Run, read_image: Callable[[str], bytes] | None, access: Access) -> ReadPicture:
     if read_image is not None:
         return lambda uri, _etag: read_image(uri)
+    store = _source_store(run, access)
+    return lambda uri, etag: store.read(uri, etag=etag or None)
+
+
+def _frame_pictures(run: Run, access: Access) -> FramePictures | None:
+    """Frames of the run's videos; an import's rows are of texts, which have none."""
+    if not run.record.num_videos or run.record.job == "import":
+        return None
+    stream = (run.record.spec.get("video") or {}).get("stream")
+    return FramePictures(_source_store(run, access), _limits(run), stream=stream)
+
+
+def _source_store(run: Run, access: Access) -> Store:
     storage = run.record.spec.get("storage") or {}
     joined = replace(
         access,
@@ -123,8 +141,7 @@ def _picture_reader(run: Run, read_image: Callable[[str], bytes] | None, access:
         endpoint_url=access.endpoint_url or storage.get("endpoint_url"),
         region=access.region or storage.get("region"),
     )
-    store = open_store(run.record.source, joined)
-    return lambda uri, etag: store.read(uri, etag=etag or None)
+    return open_store(run.record.source, joined)
 
 
 def _limits(run: Run) -> DecodeLimits:

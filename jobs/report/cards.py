@@ -9,16 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
 from cvcore.errors import VeedorError
 from cvcore.image.limits import DecodeLimits
 from jobs.report.colors import label_color
 from jobs.report.gallery import Candidate
-from jobs.report.pictures import data_uri, decode_small, draw_mask, encode_jpeg
+from jobs.report.pictures import MAX_SIDE_PX, data_uri, decode_small, draw_mask, encode_jpeg
 from jobs.report.rows import read_rows
 from jobs.storage import Store, base_name
 from jobs.visible import visible
 
 ReadPicture = Callable[[str, str], bytes]
+ReadFrame = Callable[[Mapping[str, Any], int], npt.NDArray[np.uint8]]
 
 MAX_BOXES = 100
 MAX_MASKS = 30
@@ -38,11 +43,13 @@ class PictureRules:
 
     Attributes:
         read: bytes of a location and its pinned version; None makes a report without pictures.
+        read_frame: the frame of a row, at most so many pixels on either side; None shows none.
         limits: what is decoded; those of the job.
         max_bytes, max_mask_bytes: of one picture's JPEG, and of all masks of one picture, about.
     """
 
     read: ReadPicture | None
+    read_frame: ReadFrame | None
     limits: DecodeLimits
     max_bytes: int
     max_mask_bytes: int
@@ -114,14 +121,18 @@ def fetch_rows(store: Store, chosen: Iterable[Candidate]) -> dict[Place, dict[st
 
 
 def make_cards(
-    rows: Mapping[Place, dict[str, Any]], *, read: ReadPicture | None, limits: DecodeLimits
+    rows: Mapping[Place, dict[str, Any]],
+    *,
+    read: ReadPicture | None,
+    limits: DecodeLimits,
+    read_frame: ReadFrame | None = None,
 ) -> dict[Place, Card]:
     """Turn rows into cards. Pictures are read by several threads.
 
     A picture that cannot be had costs its place on the page, never the page.
     """
     share = max(1, len(rows))
-    rules = PictureRules(read, limits, PICTURE_BYTES // share, MASK_BYTES // share)
+    rules = PictureRules(read, read_frame, limits, PICTURE_BYTES // share, MASK_BYTES // share)
     with ThreadPoolExecutor(READERS) as pool:
         cards = pool.map(lambda row: _make_card(row, rules), rows.values())
         return dict(zip(rows, cards, strict=True))
@@ -144,15 +155,19 @@ def _picture(row: Mapping[str, Any], rules: PictureRules) -> tuple[str | None, s
     """A data URI, or None and the reason."""
     if row["status"] in UNREADABLE:
         return None, "This input could not be read."
-    if row.get("frame_index") is not None:
-        return None, "A frame of a video: its pixels are not kept."
     if not row.get("width") or not row.get("height"):
         return None, "An image of unknown size."
     if rules.read is None:
         return None, "This report was made without pictures."
+    is_frame = row.get("frame_index") is not None
+    if is_frame and rules.read_frame is None:
+        return None, "A frame of a video: its pixels are not kept."
     try:
-        body = rules.read(row["uri"], row.get("etag") or "")
-        small = decode_small(body, width=row["width"], height=row["height"], limits=rules.limits)
+        if is_frame and rules.read_frame:
+            small = Image.fromarray(rules.read_frame(row, MAX_SIDE_PX))
+        else:
+            body = rules.read(row["uri"], row.get("etag") or "")
+            small = decode_small(body, width=row["width"], height=row["height"], limits=rules.limits)
     except (VeedorError, OSError) as error:
         return None, f"The picture cannot be shown: {error}"
     return data_uri(encode_jpeg(small, max_bytes=rules.max_bytes), "jpeg"), ""

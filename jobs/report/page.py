@@ -25,9 +25,10 @@ from jobs.report.cards import Card, Place
 from jobs.report.gallery import Candidate, ShelfName
 from jobs.report.run import Run
 from jobs.report.statistics import Statistics
+from jobs.report.videos import VideoView
 
 SCRIPTS = ("overlay.js", "lightbox.js", "gallery.js", "main.js")
-STYLES = ("page.css", "gallery.css")
+STYLES = ("page.css", "gallery.css", "videos.css")
 TEMPLATE = "page.html.j2"
 
 TABS: dict[ShelfName, tuple[str, str]] = {
@@ -51,6 +52,8 @@ class PageContent:
     statistics: Statistics
     chosen: Mapping[ShelfName, Sequence[Candidate]]
     cards: Mapping[Place, Card]
+    videos: Sequence[VideoView] = ()
+    num_more_videos: int = 0
 
 
 def render_page(content: PageContent) -> str:
@@ -85,6 +88,8 @@ def render_page(content: PageContent) -> str:
         attempts=[views.attempt_row(attempt) for attempt in run.attempts],
         spec=json.dumps(run.record.spec, indent=2, ensure_ascii=False),
         statistics=statistics,
+        videos=content.videos,
+        num_more_videos=content.num_more_videos,
     )
 
 

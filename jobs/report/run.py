@@ -43,12 +43,14 @@ class Run:
     """A run, finished or not.
 
     Attributes:
+        uri: its folder.
         record: the job that owns the folder.
         manifest: the content of `_SUCCESS.json`, None while the run is unfinished.
         attempts: in order of their start.
         parts: locations of all published rows, each row once.
     """
 
+    uri: str
     record: JobRecord
     manifest: dict[str, Any] | None
     attempts: tuple[Attempt, ...]
@@ -93,7 +95,7 @@ def read_run(run_uri: str, store: Store) -> Run:
     names = [name for name in store.list_names(folder.runs) if name.endswith(".json")]
     attempts = [_attempt(_read_json(join(folder.runs, name), store)) for name in names]
     attempts.sort(key=lambda a: (a.started or LAST, a.writer))
-    return Run(record, manifest, tuple(attempts), tuple(_list_parts(folder, store, record)))
+    return Run(run_uri, record, manifest, tuple(attempts), tuple(_list_parts(folder, store, record)))
 
 
 def _list_parts(folder: RunFolder, store: Store, record: JobRecord) -> list[str]:

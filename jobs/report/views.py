@@ -94,10 +94,22 @@ def counters(run: Run, statistics: Statistics) -> list[Counter]:
         Counter("Failed", text.integer(failed), text.percent(failed, done), "bad" if failed else "plain"),
         Counter("Detections", text.integer(statistics.num_detections), _per_image(statistics)),
     ]
+    found[1:1] = _video_counters(run)
     if run.images_per_s is not None:
         found.append(Counter("Images/s", text.decimal(run.images_per_s), _attempts_note(run)))
     if run.wall_s is not None:
         found.append(Counter("Wall time", text.duration(run.wall_s), _attempts_note(run)))
+    return found
+
+
+def _video_counters(run: Run) -> list[Counter]:
+    """Of runs with videos: how many, and how many tracks are in them."""
+    if not run.record.num_videos:
+        return []
+    counts = (run.manifest or {}).get("counts") or {}
+    found = [Counter("Videos", text.integer(run.record.num_videos))]
+    if "tracks" in counts:
+        found.append(Counter("Tracks", text.integer(counts["tracks"])))
     return found
 
 
