@@ -197,7 +197,9 @@ def _print_result(result: RunResult) -> None:
         f"{counts['detections']:,} detections"
     ]
     if "tracks" in counts:
-        lines[0] += f" in {counts['tracks']:,} tracks"
+        lines[0] += f", {counts['tracked']:,} of them in {counts['tracks']:,} tracks"
+        if 2 * counts["tracked"] < counts["detections"]:
+            lines.append("Most detections are in no track: a lower --track-score begins more tracks")
     if result.outcome == "already finished":
         lines[0] += " (finished before; nothing was done)"
     else:

@@ -90,6 +90,10 @@ def track(
         str | None, typer.Option(help="Instead of SOURCE: a finished annotate run, to track it (again).")
     ] = None,
     tracker: Annotated[str, typer.Option(help="bytetrack or sort.")] = "bytetrack",
+    track_score: Annotated[
+        float | None,
+        typer.Option(help="Begin tracks at surer detections alone; lower it for a detector that is unsure."),
+    ] = None,
     interpolate_gap: Annotated[
         int, typer.Option(help="Fill gaps in tracks of at most so many frames with boxes.")
     ] = 0,
@@ -124,7 +128,7 @@ def track(
     content: dict[str, Any] = {
         "job": "track",
         "detections": detections,
-        "track": {"tracker": tracker, "interpolate_gap": interpolate_gap},
+        "track": {"tracker": tracker, "interpolate_gap": interpolate_gap, **_surer(track_score)},
         "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
         "limits": {"max_failed_fraction": max_failed_fraction},
         "sink": {"uri": out},
@@ -138,6 +142,15 @@ def track(
             "resources": {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size},
         }
     _run(content, name="the command line", address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
+
+
+def _surer(track_score: float | None) -> dict[str, Any]:
+    """Both trackers' options from one score; ByteTrack's authors begin tracks 0.1 above `high_score`."""
+    if track_score is None:
+        return {}
+    bytetrack = {"high_score": track_score, "new_track_score": min(1.0, track_score + 0.1)}
+    lowest = min(0.1, track_score)
+    return {"bytetrack": bytetrack | {"low_score": lowest}, "sort": {"min_score": track_score}}
 
 
 def run(

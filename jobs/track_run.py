@@ -80,10 +80,10 @@ def track(
                     rows += summary.rows
                     merger.add(summary.number)
         merged = merger.finish(store)
-        num_tracks = write_track_table(folder, store, writer=writer)
+        counts = write_track_table(folder, store, writer=writer)
         known = merged if plan.units_per_file > 1 else done
         manifest = finish_job(
-            folder, store, plan, record, known, writer=writer, listener=listener, more={"tracks": num_tracks}
+            folder, store, plan, record, known, writer=writer, listener=listener, more=counts
         )
         remove_track_parts(folder, store)
     except ray.exceptions.RayError as error:

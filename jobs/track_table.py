@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cvcore.track.summary import TrackSummary
@@ -43,10 +44,10 @@ def encode_tracks(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def write_track_table(folder: RunFolder, store: Store, *, writer: str) -> int:
+def write_track_table(folder: RunFolder, store: Store, *, writer: str) -> dict[str, int]:
     """Create `tracks.parquet` from the parts, in the order of the videos, unless it stands.
 
-    Returns the number of tracks.
+    Returns how many `tracks` there are, and how many detections are `tracked`.
     """
     if not store.exists(folder.tracks):
         buffer = io.BytesIO()
@@ -54,4 +55,5 @@ def write_track_table(folder: RunFolder, store: Store, *, writer: str) -> int:
             for name in store.list_names(folder.track_parts):
                 file.write_table(pq.read_table(pa.BufferReader(store.read(join(folder.track_parts, name)))))
         store.create(folder.tracks, buffer.getvalue(), writer=writer)
-    return int(pq.read_metadata(pa.BufferReader(store.read(folder.tracks))).num_rows)
+    lengths = pq.read_table(pa.BufferReader(store.read(folder.tracks)), columns=["length"]).column("length")
+    return {"tracks": len(lengths), "tracked": pc.sum(lengths).as_py() or 0}

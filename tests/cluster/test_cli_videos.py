@@ -34,7 +34,7 @@ def test_detections_of_another_tool_are_tracked_measured_and_given_back(
     result = run("track", "--detections", detections, "--tracker", "sort", "--out", out, "--json")
     assert result.exit_code == 0, result.output
     last = json.loads(result.output.strip().splitlines()[-1])
-    assert last["counts"] | {"inputs": 30, "videos": 1, "tracks": 1} == last["counts"]
+    assert last["counts"] | {"inputs": 30, "videos": 1, "tracks": 1, "tracked": 30} == last["counts"]
     assert pq.read_table(out / "tracks.parquet").column("length").to_pylist() == [30]
     result = run("export", out, "--out", tmp_path / "text")
     assert result.exit_code == 0, result.output

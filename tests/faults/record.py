@@ -36,6 +36,6 @@ def record(name: str, **figures: str | int | float) -> None:
         text = file.read()
         content = json.loads(text) if text else {"rows": {}}
         content["hardware"] = f"{os.cpu_count()} CPUs ({platform.machine()}), {platform.system()}"
-        content["rows"][name] = figures
+        content["rows"][name] = figures | {"run": "full" if full() else "sample"}
         file.truncate(0)
         file.write(json.dumps(content, indent=1, sort_keys=True) + "\n")

@@ -10,14 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("attack", "trials", "differences", "failures", "rerun", "seed")
+COLUMNS = ("run", "attack", "trials", "differences", "failures", "rerun", "seed")
 HEADER = """\
 # Reliability
 
 What was attacked, how often, and what came of it. `make faults` makes this page; `make test` runs the same
 tests on a seeded sample. A *difference* is a row, a file or a count unlike the undisturbed result, or a
 published object that changed. A *failure* is an attacked run that ended with an error; *rerun* says what
-running the same command again did.
+running the same command again did. *Run* is `full` for all parameters of `make faults`, which takes hours,
+and `sample` for those of `make test`.
 """
 
 

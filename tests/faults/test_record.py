@@ -22,10 +22,11 @@ def test_no_figure_of_parallel_processes_is_lost(
 ) -> None:
     target = tmp_path / "docs" / "figures.json"
     monkeypatch.setenv("VEEDOR_FAULTS_JSON", str(target))
+    monkeypatch.delenv("VEEDOR_FAULTS", raising=False)
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
         list(pool.map(_record, range(12)))
     _record(3)
     assert len(json.loads(target.read_text())["rows"]) == 12
     table.main(str(target))
     lines = capsys.readouterr().out.splitlines()
-    assert "| part 7 | kill | 1,007 | 0 |  |  |  | seconds 1.5 |" in lines
+    assert "| part 7 | sample | kill | 1,007 | 0 |  |  |  | seconds 1.5 |" in lines
