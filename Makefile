@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.veedor-set-up
 DEMO := demo
-BENCHMARKS := $(filter-out %/common.py %/small_jobs.py %/table.py,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(filter-out %/common.py %/slow_store.py %/small_jobs.py %/table.py,$(wildcard benchmarks/*.py))
 
 .PHONY: setup demo test faults check bench clean
 

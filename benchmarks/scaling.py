@@ -20,8 +20,8 @@ from typing import Any
 
 import ray
 from common import Claim, argument_parser, report
-from listing import s3_server, slowed
 from ray.cluster_utils import Cluster
+from slow_store import s3_server, slowed
 from small_jobs import small_job, write_images
 
 from jobs.annotate import run_annotate
