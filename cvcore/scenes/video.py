@@ -118,8 +118,8 @@ class VideoSceneFrame:
         track_ids: (N,) int64, from 1: the same part always, another part never; rising.
         visibility: (N,) float64, above 0, at most 1: seen pixels over the whole part's, those outside of the
             picture included.
-        counts: (N,) bool: enough is seen. False where a still scene would not annotate the part: who finds
-            it is not wrong, and who does not is not either.
+        counts: (N,) bool: enough is seen (`min_visible`, whose default is stricter than that of still
+            scenes). Where it is False, who finds the part is not wrong, and who does not is not either.
         track_map: (H, W) int32: the track id that each pixel shows, 0 for none.
     """
 
