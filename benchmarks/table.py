@@ -11,6 +11,7 @@ from typing import Any
 from common import RESULTS, ROOT
 
 OUTPUT = ROOT / "docs" / "benchmarks.md"
+UNMET = RESULTS / "unmet.md"  # written by hand: why a figure is what it is
 HEAD = """\
 # Benchmarks
 
@@ -43,7 +44,7 @@ def table(results: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Read all results and write the page."""
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    OUTPUT.write_text(table(results))
+    OUTPUT.write_text(table(results) + "\n" + UNMET.read_text())
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -97,51 +100,74 @@ def find_video(run: str, video: str, access: Access) -> str:
 
 
 def _write(path: Path, run: str, uri: str, access: Access, *, stream: int | None, trail_s: float) -> int:
+    """Draw each of the video's rows into its frame; one whose frame cannot be had, into the one before."""
     pieces = next(pieces for found, pieces in run_videos(run, access) if found == uri)
     rows = _rows(pieces)
     first = list(itertools.islice(rows, 2))
-    if not first:
-        return 0
-    rows = itertools.chain(first, rows)
-    trails = Trails(trail_s)
-    writer: VideoWriter | None = None
-    store = open_store(uri, access)
-    row = next(rows, None)
-    last: Picture | None = None
-    with store.open(uri, etag=first[0]["etag"]) as file:
-        try:
-            for index, second, picture in open_frames(file, stream=stream, name=uri):
-                while row is not None and row["frame_index"] < index:
-                    # Not decoded here either: the frame before stands for it, and says so.
-                    if writer is not None and last is not None:
-                        _draw(writer, last, row, _second(row, second), trails)
-                    row = next(rows, None)
-                if row is None:
-                    break
-                if row["frame_index"] == index:
-                    if writer is None:
-                        height, width = picture.shape[:2]
-                        writer = VideoWriter(path, fps=_fps(first), width=width, height=height)
-                    last = _fitted(picture, writer)
-                    _draw(writer, last, row, second, trails)
-                    row = next(rows, None)
-        except BaseException as error:
-            if writer is not None:
-                writer.__exit__(type(error), error, error.__traceback__)
-            raise
-    if writer is None:
-        return 0
-    writer.close()
-    return writer.num_frames
+    waiting = deque(first)
+    film = _Film(path, fps=_fps(first), trails=Trails(trail_s))
+    with film, open_store(uri, access).open(uri, etag=first[0]["etag"]) as file:
+        for index, second, picture in open_frames(file, stream=stream, name=uri):
+            while waiting and waiting[0]["frame_index"] < index:
+                film.draw(waiting.popleft())
+                waiting.extend(itertools.islice(rows, 1))
+            if not waiting:
+                break
+            if waiting[0]["frame_index"] == index:
+                film.draw(waiting.popleft(), picture, second)
+                waiting.extend(itertools.islice(rows, 1))
+        for row in itertools.chain(waiting, rows):
+            film.draw(row)
+    return film.num_frames
+
+
+class _Film:
+    """The video that is written; it takes its size from the first frame."""
+
+    def __init__(self, path: Path, *, fps: Fraction, trails: Trails) -> None:
+        self._path = path
+        self._fps = fps
+        self._trails = trails
+        self._open = contextlib.ExitStack()
+        self._writer: VideoWriter | None = None
+        self._picture: Picture | None = None
+        self._second = -1.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    @property
+    def num_frames(self) -> int:
+        return 0 if self._writer is None else self._writer.num_frames
+
+    def draw(self, row: dict[str, Any], picture: Picture | None = None, second: float | None = None) -> None:
+        """Draw a row into its frame, or into the one before; before the first frame there is none."""
+        if picture is not None:
+            if self._writer is None:
+                height, width = picture.shape[:2]
+                writer = VideoWriter(self._path, fps=self._fps, width=width, height=height)
+                self._writer = self._open.enter_context(writer)
+            self._picture = _fitted(picture, self._writer)
+        if self._writer is None or self._picture is None:
+            return
+        at = row["timestamp_s"] if row["timestamp_s"] is not None else second
+        self._second = float(at) if at is not None else self._second + float(1 / self._fps)
+        note = f"{row['frame_index']}  {self._second:.2f} s"
+        if row["status"] != "ok":
+            note += f"  {row['status']}: {row['error_code']}"
+        trails = self._trails.add(row, self._second)
+        drawn = draw_scene(self._picture, row_boxes(row), trails, note=note)
+        self._writer.write(drawn, timestamp_s=self._second)
 
 
 def _rows(pieces: Iterator[pa.Table]) -> Iterator[dict[str, Any]]:
     for piece in pieces:
         yield from piece.to_pylist()
-
-
-def _second(row: dict[str, Any], otherwise: float) -> float:
-    return otherwise if row["timestamp_s"] is None else float(row["timestamp_s"])
 
 
 def _fps(rows: list[dict[str, Any]]) -> Fraction:
@@ -161,11 +187,3 @@ def _fitted(picture: Picture, writer: VideoWriter) -> Picture:
     rows, columns = min(height, writer.height), min(width, writer.width)
     fitted[:rows, :columns] = picture[:rows, :columns]
     return fitted
-
-
-def _draw(writer: VideoWriter, picture: Picture, row: dict[str, Any], second: float, trails: Trails) -> None:
-    note = f"{row['frame_index']}  {second:.2f} s"
-    if row["status"] != "ok":
-        note += f"  {row['status']}: {row['error_code']}"
-    drawn = draw_scene(picture, row_boxes(row), trails.add(row, second), note=note)
-    writer.write(drawn, timestamp_s=second)

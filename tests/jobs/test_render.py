@@ -69,7 +69,7 @@ def test_each_frame_shows_its_box_in_the_track_s_colour(tmp_path: Path) -> None:
     assert sum(hits) > NUM_FRAMES * 0.7
     late = frames[-1]
     trail = sum(near(late[42, x], color) or near(late[43, x], color) for x in range(30, 60))
-    assert trail > 15, "where the track came from"
+    assert trail > 10, "where the track came from"
 
 
 def test_a_sampled_run_gives_its_frames_at_their_times(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from jobs.run_folder import JobRecord, RunFolder
-from jobs.schemas import result_schema
+from jobs.schemas import TRACK_SCHEMA, result_schema
 from jobs.storage.local import LocalStore
+from tests.cvcore.video.clips import HEIGHT, WIDTH, make_clip
 
 LABELS = ["person", "bicycle", "car", "dog", "cat", "zebra"]
 REASONS = [("read", "missing"), ("decode", "truncated"), ("decode", "not_an_image"), ("infer", "non_finite")]
@@ -33,6 +34,47 @@ def ok_row(
 
 def failed_row(uri: str, status: str, code: str, error: str) -> dict[str, Any]:
     return _row(uri, status=status, error_code=code, error=error)
+
+
+def frame_row(
+    uri: str, frame: int, second: float | None, detections: list[dict[str, Any]], **size: int
+) -> dict[str, Any]:
+    """A row of a video's frame; of the size of `save_clip`'s unless `width` and `height` are given."""
+    size = {"width": WIDTH, "height": HEIGHT} | size
+    return _row(uri, frame_index=frame, timestamp_s=second, status="ok", detections=detections, **size)
+
+
+def failed_frame(uri: str, frame: int, second: float | None, code: str = "corrupt") -> dict[str, Any]:
+    """A row of a frame that could not be decoded."""
+    error = f"{uri}, frame {frame}: it cannot be decoded"
+    return _row(
+        uri, frame_index=frame, timestamp_s=second, status="decode", error_code=code, error=error
+    )
+
+
+def tracks_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of `tracks.parquet` that go with these rows."""
+    seen: dict[tuple[str, int], list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    for row in rows:
+        for found in row["detections"] or ():
+            if found.get("track_id") is not None:
+                seen.setdefault((row["uri"], found["track_id"]), []).append((row, found))
+    return [
+        {
+            "uri": uri,
+            "track_id": track_id,
+            "label": each[0][1]["label"],
+            "label_id": each[0][1]["label_id"],
+            "first_frame": each[0][0]["frame_index"],
+            "last_frame": each[-1][0]["frame_index"],
+            "first_s": each[0][0]["timestamp_s"],
+            "last_s": each[-1][0]["timestamp_s"],
+            "length": len(each),
+            "mean_score": float(np.mean([found["score"] for _, found in each])),
+            "path": [],
+        }
+        for (uri, track_id), each in sorted(seen.items())
+    ]
 
 
 def _row(uri: str, **values: Any) -> dict[str, Any]:
@@ -69,9 +111,10 @@ def random_rows(seed: int, number: int) -> list[dict[str, Any]]:
     return rows
 
 
-def part_bytes(rows: list[dict[str, Any]], *, masks: bool = False) -> bytes:
+def part_bytes(rows: list[dict[str, Any]], *, masks: bool = False, tracks: bool = False) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, result_schema(masks=masks)), buffer, compression="zstd")
+    schema = result_schema(masks=masks, tracks=tracks)
+    pq.write_table(pa.Table.from_pylist(rows, schema), buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -86,10 +129,12 @@ def write_run(
     source: str = "/data",
     model: str = "tiny",
     labels: list[str] | None = None,
+    tracked: bool = False,
 ) -> str:
-    """Write a run's folder as a job does; returns its location."""
+    """Write a run's folder as a job does; returns its location. With `tracked`, that of a track job."""
     store, run = LocalStore(), RunFolder(str(folder))
     total = len(rows) if num_inputs is None else num_inputs
+    job = "track" if tracked else "annotate"
     record = JobRecord(
         job_id="3fa91c" + "0" * 58,
         identity="i" * 64,
@@ -101,14 +146,23 @@ def write_run(
         images_per_unit=rows_per_part,
         units_per_file=1,
         skipped={},
-        spec={"version": 1, "job": "annotate", "source": {"uri": source}, "annotate": {"min_score": 0.25}},
+        spec={"version": 1, "job": job, "source": {"uri": source}, "annotate": {"min_score": 0.25}},
+        num_images=sum(row["frame_index"] is None for row in rows),
+        num_videos=len({row["uri"] for row in rows if row["frame_index"] is not None}),
+        job=job,
     )
     store.put(run.job, json.dumps(asdict(record)).encode())
     for number, start in enumerate(range(0, len(rows), rows_per_part)):
-        store.put(run.file(number), part_bytes(rows[start : start + rows_per_part], masks=masks))
+        piece = rows[start : start + rows_per_part]
+        store.put(run.file(number), part_bytes(piece, masks=masks, tracks=tracked))
+    more: dict[str, int] = {}
+    if tracked:
+        tracks = pa.Table.from_pylist(tracks_of(rows), TRACK_SCHEMA)
+        pq.write_table(tracks, run.tracks, compression="zstd")
+        more["tracks"] = tracks.num_rows
     _write_attempts(store, run, len(rows), finished=finished)
     if finished:
-        store.put(run.success, json.dumps(_manifest(record, rows)).encode())
+        store.put(run.success, json.dumps(_manifest(record, rows, more)).encode())
     return run.uri
 
 
@@ -131,11 +185,11 @@ def _write_attempts(store: LocalStore, run: RunFolder, done: int, *, finished: b
         store.put(f"{run.runs}/{attempt['writer']}.json", json.dumps(attempt).encode())
 
 
-def _manifest(record: JobRecord, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _manifest(record: JobRecord, rows: list[dict[str, Any]], more: dict[str, int]) -> dict[str, Any]:
     ok = sum(row["status"] == "ok" for row in rows)
     found = sum(len(row["detections"] or ()) for row in rows)
-    counts = {"inputs": len(rows), "ok": ok, "failed": len(rows) - ok, "detections": found}
-    return {"schema_version": 1, "job_id": record.job_id, "job": "annotate", "counts": counts, "files": []}
+    counts = {"inputs": len(rows), "ok": ok, "failed": len(rows) - ok, "detections": found} | more
+    return {"schema_version": 1, "job_id": record.job_id, "job": record.job, "counts": counts, "files": []}
 
 
 def save_picture(
@@ -144,4 +198,11 @@ def save_picture(
     """A JPEG of one colour; returns its location."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (width, height), color).save(path, "JPEG")
+    return str(path)
+
+
+def save_clip(path: Path, *, num_frames: int = 40) -> str:
+    """An H.264 clip of a square that moves, 25 frames a second; returns its location."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(make_clip("h264", "mp4", num_frames=num_frames))
     return str(path)
