@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,10 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _GOLDEN = 0.618033988749895  # neighbouring numbers get hues that are far apart
 _UNTRACKED: Color = (190, 190, 190)
+_ALARM: Color = (200, 30, 30)
+_SHADE = (0, 0, 0, 120)
+_FAR = 8
+"""Pieces of trails may lead so many sides of the picture away from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,9 @@ class DrawnBox:
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """Where something was: (x, y) pixels, oldest first."""
+    """Where something was: (x, y) pixels and a strength of 1 (now) to 0 (about to vanish), oldest first."""
 
-    points: Sequence[tuple[float, float]]
+    points: Sequence[tuple[float, float, float]]
     color: Color
 
 
@@ -46,33 +51,55 @@ def track_color(number: int | None) -> Color:
 
 
 def draw_scene(
-    picture: Picture, boxes: Sequence[DrawnBox], trails: Sequence[Trail] = (), *, note: str = ""
+    picture: Picture,
+    boxes: Sequence[DrawnBox],
+    trails: Sequence[Trail] = (),
+    *,
+    note: str = "",
+    alarm: bool = False,
 ) -> Picture:
-    """A copy of a picture, (H, W, 3) uint8 RGB, with trails, boxes with their texts, and a note on top."""
+    """A copy of a picture, (H, W, 3) uint8 RGB, with trails, boxes with their texts, and a note on top.
+
+    With `alarm`, the note is red and so is a frame around the picture.
+    """
     image = Image.fromarray(picture)
-    draw = ImageDraw.Draw(image)
+    draw = ImageDraw.Draw(image, "RGBA")  # colours with a fourth value are mixed with what is there
     shorter = min(image.size)
     line = max(1, round(shorter / 220))
     font = ImageFont.load_default(max(9.0, shorter / 32))
     for trail in trails:
-        _draw_trail(draw, trail, line)
+        _draw_trail(draw, trail, line, image.size)
     for each in boxes:
-        width = max(1, line // 2) if each.faint else line
-        draw.rectangle(_ordered(each.box), outline=each.color, width=width)
+        _draw_box(draw, each, line, image.size)
     for each in boxes:
         if each.text:
             _draw_tag(draw, each, font, image.size)
+    if alarm:
+        draw.rectangle((0, 0, image.width - 1, image.height - 1), outline=_ALARM, width=2 * line)
     if note:
-        _draw_text(draw, (line * 2, line * 2), note, font, (0, 0, 0), (255, 255, 255))
+        _draw_text(draw, (line * 2, line * 2), note, font, _ALARM if alarm else (0, 0, 0), (255, 255, 255))
     return np.asarray(image)
 
 
-def _draw_trail(draw: ImageDraw.ImageDraw, trail: Trail, line: int) -> None:
-    """Newer pieces are wider."""
-    pieces = list(zip(trail.points, trail.points[1:], strict=False))
-    for number, (start, end) in enumerate(pieces, 1):
-        width = max(1, round(2 * line * number / len(pieces)))
-        draw.line([start, end], fill=trail.color, width=width)
+def _draw_trail(draw: ImageDraw.ImageDraw, trail: Trail, line: int, size: tuple[int, int]) -> None:
+    """Newer pieces are wider and stronger; one that leads far out of the picture is left out."""
+    far = _FAR * max(size)
+    for (x0, y0, _), (x1, y1, strength) in pairwise(trail.points):
+        if max(abs(x0), abs(y0), abs(x1), abs(y1)) > far:
+            continue
+        width = max(1, round(2 * line * strength))
+        alpha = round(255 * min(1.0, max(0.0, strength)))
+        draw.line([(x0, y0), (x1, y1)], fill=(*trail.color, alpha), width=width)
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, each: DrawnBox, line: int, size: tuple[int, int]) -> None:
+    """The outline, with a dark edge that keeps it apart from bright and busy backgrounds."""
+    width = max(1, line // 2) if each.faint else line
+    # Pillow draws outlines pixel by pixel, also those beyond the picture: a huge box would take minutes.
+    x0, x1 = (min(max(x, -2.0 * line), size[0] + 2.0 * line) for x in sorted(each.box[0::2]))
+    y0, y1 = (min(max(y, -2.0 * line), size[1] + 2.0 * line) for y in sorted(each.box[1::2]))
+    draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=_SHADE, width=width + 2)
+    draw.rectangle((x0, y0, x1, y1), outline=each.color, width=width)
 
 
 def _draw_tag(draw: ImageDraw.ImageDraw, each: DrawnBox, font: Font, size: tuple[int, int]) -> None:
@@ -98,8 +125,3 @@ def _draw_text(
     x, y = at
     draw.rectangle((x, y, x + right - left + 3, y + bottom - top + 3), fill=background)
     draw.text((x + 2 - left, y + 2 - top), text, font=font, fill=color)
-
-
-def _ordered(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = box
-    return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)

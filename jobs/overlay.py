@@ -6,7 +6,10 @@ from collections import deque
 from typing import Any
 
 from cvcore.draw import DrawnBox, Trail, track_color
+from jobs.report.colors import label_color, parse_color
 from jobs.visible import visible
+
+MAX_LABEL_CHARS = 40
 
 
 def row_boxes(row: dict[str, Any]) -> list[DrawnBox]:
@@ -17,10 +20,15 @@ def row_boxes(row: dict[str, Any]) -> list[DrawnBox]:
 def _drawn(found: dict[str, Any]) -> DrawnBox:
     track_id = found.get("track_id")
     name = "" if track_id is None else f"#{track_id} "
-    text = f"{name}{visible(str(found['label']))} {found['score']:.2f}"
+    text = f"{name}{_short(visible(found['label'] or ''))} {found['score']:.2f}"
     x0, y0, x1, y1 = found["box"]
-    color = track_color(found["label_id"] if track_id is None else track_id)
+    # Classes have the colours of the report's labels.
+    color = parse_color(label_color(found["label_id"] or 0)) if track_id is None else track_color(track_id)
     return DrawnBox((x0, y0, x1, y1), text, color, bool(found.get("interpolated")))
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= MAX_LABEL_CHARS else label[: MAX_LABEL_CHARS - 1] + "…"
 
 
 class Trails:
@@ -42,6 +50,9 @@ class Trails:
                 points.popleft()
         self._points = {track_id: points for track_id, points in self._points.items() if points}
         return [
-            Trail([(x, y) for _, x, y in points], track_color(track_id))
+            Trail([(x, y, self._strength(second - at)) for at, x, y in points], track_color(track_id))
             for track_id, points in sorted(self._points.items())
         ]
+
+    def _strength(self, age_s: float) -> float:
+        return 1.0 - age_s / self._seconds if self._seconds > 0 else 1.0

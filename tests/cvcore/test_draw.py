@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -28,11 +29,39 @@ def test_texts_stay_inside_the_picture(box: tuple[float, float, float, float]) -
     assert (named != plain).any(axis=2).sum() > 200, "the tag is seen, whole or nearly"
 
 
-def test_trails_end_where_they_should() -> None:
-    drawn = draw_scene(BLANK, [], [Trail([(20, 50), (60, 50), (100, 50)], (0, 255, 0))])
-    assert tuple(drawn[50, 40]) == (0, 255, 0)
+def test_trails_fade_with_age_and_end_where_they_should() -> None:
+    points = [(20, 50, 0.2), (60, 50, 0.5), (100, 50, 1.0)]
+    drawn = draw_scene(BLANK, [], [Trail(points, (0, 255, 0))])
     assert tuple(drawn[50, 95]) == (0, 255, 0)
+    assert drawn[50, 40].astype(float) == pytest.approx([45, 172, 45], abs=2), (
+        "half of the colour, half of the picture"
+    )
     assert (drawn[50, 110] == 90).all()
+    assert (drawn[40, :] == 90).all()
+
+
+def test_boxes_stand_out_from_a_background_of_their_own_colour() -> None:
+    green = np.full((100, 100, 3), (0, 255, 0), np.uint8)
+    drawn = draw_scene(green, [DrawnBox((20, 20, 80, 80), "", (0, 255, 0))])
+    assert tuple(drawn[20, 50]) == (0, 255, 0)
+    assert drawn[19, 50, 1] < 160
+    assert drawn[21, 50, 1] < 160
+
+
+def test_huge_boxes_and_far_trails_cost_nothing() -> None:
+    far = Trail([(5.0, 5.0, 0.9), (1e9, -1e9, 1.0)], (255, 0, 0))
+    started = time.perf_counter()
+    drawn = draw_scene(BLANK, [DrawnBox((-1e9, 30, 1e9, 1e9), "#1 all", (255, 0, 0))], [far])
+    assert time.perf_counter() - started < 1
+    assert tuple(drawn[30, 200]) == (255, 0, 0), "the edge that can be seen"
+    assert (drawn[100:150, 50:250] == 90).all()
+
+
+def test_an_alarm_frames_the_picture_in_red() -> None:
+    calm, alarmed = draw_scene(BLANK, [], note="7"), draw_scene(BLANK, [], note="7", alarm=True)
+    assert (calm[-1] == 90).all()
+    assert (alarmed[-1, :, 0] == 200).all()
+    assert (alarmed[100, 0] == (200, 30, 30)).all()
 
 
 def test_colours_are_steady_and_neighbours_differ() -> None:
