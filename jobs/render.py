@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import tempfile
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from cvcore.draw import Picture, draw_scene
 from cvcore.errors import ImageError, SpecError
 from cvcore.video.decode import open_frames
 from cvcore.video.encode import VideoWriter
 from jobs.overlay import Trails, row_boxes
-from jobs.report.run import read_run
-from jobs.sequences import run_videos
-from jobs.storage import Access, open_store, resolve_location
+from jobs.report.run import Run, decode_limits, read_run, source_access
+from jobs.sink import decode_part
+from jobs.storage import Access, Store, open_store, resolve_location
 from jobs.visible import visible
 
 MAX_NAMED = 10
-DEFAULT_FPS = 25.0
+ROWS_AT_ONCE = 256
+DEFAULT_FPS = Fraction(25)
+SLOWEST_FPS, FASTEST_FPS = Fraction(1, 1001), Fraction(240)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def render_video(
 ) -> Rendered:
     """Write a video of the run's frames with boxes, ids and trails drawn, and failed frames named.
 
-    Frames without a row, of a sampled run, are left out; the others keep their times.
+    Frames without a row, of a sampled run, are left out; the others keep their times. A row whose frame
+    cannot be decoded is shown in the frame before it (the first, where there is none before), darkened.
 
     Args:
         video: the location of one of the run's videos, or how it ends.
@@ -66,14 +68,16 @@ def render_video(
         raise SpecError(f"{out}: name a file that ends with .mp4")
     if not overwrite and store.exists(target):
         raise SpecError(f"{target} stands already: name another file, or add --overwrite")
-    uri = find_video(run, video, access)
     run_uri = resolve_location(run)
-    record = read_run(run_uri, open_store(run_uri, access)).record
-    stream = record.spec.get("video", {}).get("stream")
+    run_store = open_store(run_uri, access)
+    found = read_run(run_uri, run_store)
+    uri, parts = find_video(found, run_store, video)
+    if target == uri:
+        raise SpecError(f"{target} is the video itself: name another file")
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "video.mp4"
         try:
-            num_frames = _write(path, run, uri, access, stream=stream, trail_s=trail_s)
+            num_frames = _write(path, found, uri, _rows(parts, run_store, uri), access, trail_s=trail_s)
         except ImageError as error:
             raise SpecError(f"{uri} cannot be drawn into: {error}") from error
         if not num_frames:
@@ -85,97 +89,103 @@ def render_video(
     return Rendered(target, num_frames)
 
 
-def find_video(run: str, video: str, access: Access) -> str:
-    """The location of the run's one video that ends with `video`; `SpecError` with the candidates else."""
-    uris = [uri for uri, _ in run_videos(run, access)]
-    found = [uri for uri in uris if uri == video] or [uri for uri in uris if uri.endswith(video)]
-    if len(found) == 1:
-        return found[0]
-    named = found or uris
-    shown = ", ".join(visible(uri) for uri in named[:MAX_NAMED]) + (" …" if len(named) > MAX_NAMED else "")
-    if not uris:
-        raise SpecError(f"{run} has no rows of videos")
+def find_video(run: Run, store: Store, video: str) -> tuple[str, list[str]]:
+    """The location of the run's one video that ends with `video`, and the parts that have its rows.
+
+    Raises:
+        SpecError: with candidates, if none does, or more than one and none is `video` itself.
+    """
+    some: set[str] = set()  # videos of any name, to show when none is found
+    found: dict[str, list[str]] = {}
+    for part in run.parts:
+        names = pq.read_table(pa.BufferReader(store.read(part)), columns=["uri", "frame_index"])
+        frames = names.filter(pc.is_valid(names.column("frame_index")))
+        for uri in frames.column("uri").unique().to_pylist():
+            if uri.endswith(video):
+                found.setdefault(uri, []).append(part)
+            elif len(some) <= MAX_NAMED:
+                some.add(uri)
+    if video in found or len(found) == 1:
+        uri = video if video in found else next(iter(found))
+        return uri, found[uri]
+    if not found and not some:
+        raise SpecError(f"{run.uri} has no rows of videos")
+    named = sorted(visible(uri) for uri in found or some)
+    shown = ", ".join(named[:MAX_NAMED]) + (" …" if len(named) > MAX_NAMED else "")
     what = "several videos end" if found else "no video of the run ends"
     raise SpecError(f"{what} with {video!r}: name one of {shown}")
 
 
-def _write(path: Path, run: str, uri: str, access: Access, *, stream: int | None, trail_s: float) -> int:
-    """Draw each of the video's rows into its frame; one whose frame cannot be had, into the one before."""
-    pieces = next(pieces for found, pieces in run_videos(run, access) if found == uri)
-    rows = _rows(pieces)
+def _rows(parts: list[str], store: Store, uri: str) -> Iterator[dict[str, Any]]:
+    """The video's rows in frame order, few at a time."""
+    for part in parts:
+        rows = decode_part(store.read(part))
+        mine = pc.and_(pc.equal(rows.column("uri"), uri), pc.is_valid(rows.column("frame_index")))
+        for batch in rows.filter(mine).to_batches(max_chunksize=ROWS_AT_ONCE):
+            yield from batch.to_pylist()
+
+
+def _write(
+    path: Path, run: Run, uri: str, rows: Iterator[dict[str, Any]], access: Access, *, trail_s: float
+) -> int:
+    """Draw each row into its frame; returns how many were written, 0 where no frame can be decoded."""
     first = list(itertools.islice(rows, 2))
-    waiting = deque(first)
-    film = _Film(path, fps=_fps(first), trails=Trails(trail_s))
-    with film, open_store(uri, access).open(uri, etag=first[0]["etag"]) as file:
-        for index, second, picture in open_frames(file, stream=stream, name=uri):
-            while waiting and waiting[0]["frame_index"] < index:
-                film.draw(waiting.popleft())
-                waiting.extend(itertools.islice(rows, 1))
-            if not waiting:
-                break
-            if waiting[0]["frame_index"] == index:
-                film.draw(waiting.popleft(), picture, second)
-                waiting.extend(itertools.islice(rows, 1))
-        for row in itertools.chain(waiting, rows):
-            film.draw(row)
-    return film.num_frames
+    store = open_store(uri, source_access(run, access))
+    stream = (run.record.spec.get("video") or {}).get("stream")
+    with store.open(uri, etag=first[0]["etag"]) as file:
+        frames = open_frames(file, stream=stream, limits=decode_limits(run), name=uri)
+        start = next(frames, None)
+        if start is None:
+            return 0
+        last = start[2]
+        height, width = last.shape[:2]
+        fps, trails = _fps(first), Trails(trail_s)
+        shift = -min(0.0, _second(first[0], fps))  # players begin at 0
+        with VideoWriter(path, fps=fps, width=width, height=height) as writer:
+            all_frames, all_rows = itertools.chain([start], frames), itertools.chain(first, rows)
+            for row, picture in pair_frames(all_rows, all_frames):
+                last = last if picture is None else _fitted(picture, writer)
+                second = _second(row, fps)
+                drawn = _draw(last, row, second, trails, lost=picture is None)
+                writer.write(drawn, timestamp_s=second + shift)
+        return writer.num_frames
 
 
-class _Film:
-    """The video that is written; it takes its size from the first frame."""
-
-    def __init__(self, path: Path, *, fps: Fraction, trails: Trails) -> None:
-        self._path = path
-        self._fps = fps
-        self._trails = trails
-        self._open = contextlib.ExitStack()
-        self._writer: VideoWriter | None = None
-        self._picture: Picture | None = None
-        self._second = -1.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.__exit__(kind, error, trace)
-
-    @property
-    def num_frames(self) -> int:
-        return 0 if self._writer is None else self._writer.num_frames
-
-    def draw(self, row: dict[str, Any], picture: Picture | None = None, second: float | None = None) -> None:
-        """Draw a row into its frame, or into the one before; before the first frame there is none."""
-        if picture is not None:
-            if self._writer is None:
-                height, width = picture.shape[:2]
-                writer = VideoWriter(self._path, fps=self._fps, width=width, height=height)
-                self._writer = self._open.enter_context(writer)
-            self._picture = _fitted(picture, self._writer)
-        if self._writer is None or self._picture is None:
-            return
-        at = row["timestamp_s"] if row["timestamp_s"] is not None else second
-        self._second = float(at) if at is not None else self._second + float(1 / self._fps)
-        note = f"{row['frame_index']}  {self._second:.2f} s"
-        if row["status"] != "ok":
-            note += f"  {row['status']}: {row['error_code']}"
-        trails = self._trails.add(row, self._second)
-        drawn = draw_scene(self._picture, row_boxes(row), trails, note=note)
-        self._writer.write(drawn, timestamp_s=self._second)
+def pair_frames(
+    rows: Iterable[dict[str, Any]], frames: Iterator[tuple[int, float, Picture]]
+) -> Iterator[tuple[dict[str, Any], Picture | None]]:
+    """Each row with its picture, or None where its frame was not decoded. Both are in order of frames."""
+    frame = next(frames, None)
+    for row in rows:
+        while frame is not None and frame[0] < row["frame_index"]:
+            frame = next(frames, None)
+        yield row, frame[2] if frame is not None and frame[0] == row["frame_index"] else None
 
 
-def _rows(pieces: Iterator[pa.Table]) -> Iterator[dict[str, Any]]:
-    for piece in pieces:
-        yield from piece.to_pylist()
+def _draw(picture: Picture, row: dict[str, Any], second: float, trails: Trails, *, lost: bool) -> Picture:
+    """With `lost`, `picture` is another frame's that stands for it, and is darkened."""
+    failed = row["status"] != "ok"
+    note = f"{row['frame_index']}  {second:.2f} s"
+    if failed:
+        note += f"  {row['status']}: {row['error_code']}"
+    elif lost:
+        note += "  not decoded"
+    shown = picture // 3 if lost else picture
+    return draw_scene(shown, row_boxes(row), trails.add(row, second), note=note, alarm=failed or lost)
+
+
+def _second(row: dict[str, Any], fps: Fraction) -> float:
+    known = row["timestamp_s"]
+    return row["frame_index"] / float(fps) if known is None else float(known)
 
 
 def _fps(rows: list[dict[str, Any]]) -> Fraction:
     """By the distance of the first two rows; the others keep their own times."""
     times = [row["timestamp_s"] for row in rows]
     if len(times) < 2 or None in times or times[1] <= times[0]:
-        return Fraction(DEFAULT_FPS)
-    return Fraction(1 / (times[1] - times[0])).limit_denominator(1001)
+        return DEFAULT_FPS
+    found = Fraction(1 / (times[1] - times[0])).limit_denominator(1001)
+    return min(max(found, SLOWEST_FPS), FASTEST_FPS)
 
 
 def _fitted(picture: Picture, writer: VideoWriter) -> Picture:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import pyarrow as pa
 
-from cvcore.image.limits import DecodeLimits
 from jobs.report.cards import ReadPicture, fetch_rows, make_cards
 from jobs.report.frames import FramePictures
 from jobs.report.gallery import DEFAULT_SIZES, Candidate, ShelfName, make_shelves, offer_all
 from jobs.report.page import PageContent, render_page
 from jobs.report.rows import RowBatch, iter_batches
-from jobs.report.run import Run, read_run
+from jobs.report.run import Run, decode_limits, read_run, source_access
 from jobs.report.statistics import Statistics, measure
 from jobs.report.videos import video_views
 from jobs.storage import Access, StorageError, Store, is_s3, join, open_store, resolve_location
@@ -86,7 +84,7 @@ def build_report(
     cards = make_cards(
         fetch_rows(store, chosen),
         read=_picture_reader(run, read_image, access or Access()) if pictures else None,
-        limits=_limits(run),
+        limits=decode_limits(run),
         read_frame=frames.small if frames else None,
     )
     videos, num_more_videos = video_views(run, store, frames)
@@ -130,27 +128,8 @@ def _frame_pictures(run: Run, access: Access) -> FramePictures | None:
     if not run.record.num_videos or run.record.job == "import":
         return None
     stream = (run.record.spec.get("video") or {}).get("stream")
-    return FramePictures(_source_store(run, access), _limits(run), stream=stream)
+    return FramePictures(_source_store(run, access), decode_limits(run), stream=stream)
 
 
 def _source_store(run: Run, access: Access) -> Store:
-    storage = run.record.spec.get("storage") or {}
-    joined = replace(
-        access,
-        profile=access.profile or storage.get("profile"),
-        endpoint_url=access.endpoint_url or storage.get("endpoint_url"),
-        region=access.region or storage.get("region"),
-    )
-    return open_store(run.record.source, joined)
-
-
-def _limits(run: Run) -> DecodeLimits:
-    """What the job itself decoded; its check of file names is not repeated."""
-    section: dict[str, Any] = run.record.spec.get("limits") or {}
-    usual = DecodeLimits()
-    return DecodeLimits(
-        max_pixels=section.get("max_pixels", usual.max_pixels),
-        max_bytes=section.get("max_bytes", usual.max_bytes),
-        formats=tuple(section.get("formats", usual.formats)),
-        extension_mismatch="allow",
-    )
+    return open_store(run.record.source, source_access(run, access))

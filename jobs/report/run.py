@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cvcore.errors import SpecError
+from cvcore.image.limits import DecodeLimits
 from jobs.run_folder import JobRecord, RunFolder, part_name, published_numbers, read_job
-from jobs.storage import Store, join
+from jobs.storage import Access, Store, join
 
 LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -98,15 +99,38 @@ def read_run(run_uri: str, store: Store) -> Run:
     return Run(run_uri, record, manifest, tuple(attempts), tuple(_list_parts(folder, store, record)))
 
 
+def source_access(run: Run, access: Access) -> Access:
+    """How to reach the run's inputs: what `access` leaves open is as in the job's spec."""
+    storage = run.record.spec.get("storage") or {}
+    return replace(
+        access,
+        profile=access.profile or storage.get("profile"),
+        endpoint_url=access.endpoint_url or storage.get("endpoint_url"),
+        region=access.region or storage.get("region"),
+    )
+
+
+def decode_limits(run: Run) -> DecodeLimits:
+    """What the job itself decoded; its check of file names is not repeated."""
+    section: dict[str, Any] = run.record.spec.get("limits") or {}
+    usual = DecodeLimits()
+    return DecodeLimits(
+        max_pixels=section.get("max_pixels", usual.max_pixels),
+        max_bytes=section.get("max_bytes", usual.max_bytes),
+        formats=tuple(section.get("formats", usual.formats)),
+        extension_mismatch="allow",
+    )
+
+
 def _list_parts(folder: RunFolder, store: Store, record: JobRecord) -> list[str]:
-    """Files where readers look, then units that still wait to be merged into one of them."""
+    """Files where readers look, and units that still wait to be merged into one of them, as planned."""
     files = published_numbers(folder.data, store)
-    parts = [folder.file(number) for number in sorted(files)]
+    parts = [(number * record.units_per_file, folder.file(number)) for number in files]
     if record.units_per_file > 1:
         waiting = published_numbers(folder.parts, store)
         merged = {unit for unit in waiting if unit // record.units_per_file in files}
-        parts += [join(folder.parts, part_name(unit)) for unit in sorted(waiting - merged)]
-    return parts
+        parts += [(unit, join(folder.parts, part_name(unit))) for unit in waiting - merged]
+    return [part for _, part in sorted(parts)]
 
 
 def _read_json(uri: str, store: Store) -> dict[str, Any]:

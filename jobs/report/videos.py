@@ -210,7 +210,7 @@ def _scaled(each: DrawnBox, scale: float) -> DrawnBox:
 
 
 def _scaled_trail(way: Trail, scale: float) -> Trail:
-    return replace(way, points=[(scale * x, scale * y) for x, y in way.points])
+    return replace(way, points=[(scale * x, scale * y, strength) for x, y, strength in way.points])
 
 
 @dataclass
