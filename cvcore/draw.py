@@ -25,7 +25,7 @@ _FAR = 8
 
 @dataclass(frozen=True, slots=True)
 class DrawnBox:
-    """One box: `box` is xyxy, pixels; `faint` draws a thinner outline, for what was not seen itself."""
+    """One box: `box` is xyxy, pixels; `faint` draws a dashed outline, for what was not seen itself."""
 
     box: tuple[float, float, float, float]
     text: str
@@ -94,12 +94,31 @@ def _draw_trail(draw: ImageDraw.ImageDraw, trail: Trail, line: int, size: tuple[
 
 def _draw_box(draw: ImageDraw.ImageDraw, each: DrawnBox, line: int, size: tuple[int, int]) -> None:
     """The outline, with a dark edge that keeps it apart from bright and busy backgrounds."""
-    width = max(1, line // 2) if each.faint else line
     # Pillow draws outlines pixel by pixel, also those beyond the picture: a huge box would take minutes.
     x0, x1 = (min(max(x, -2.0 * line), size[0] + 2.0 * line) for x in sorted(each.box[0::2]))
     y0, y1 = (min(max(y, -2.0 * line), size[1] + 2.0 * line) for y in sorted(each.box[1::2]))
-    draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=_SHADE, width=width + 2)
-    draw.rectangle((x0, y0, x1, y1), outline=each.color, width=width)
+    if not each.faint:
+        draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=_SHADE, width=line + 2)
+        draw.rectangle((x0, y0, x1, y1), outline=each.color, width=line)
+        return
+    across, down = _dashes(x0, x1, line), _dashes(y0, y1, line)
+    inner = line - 1
+    dashes = [(a, y, b, y + inner) for a, b in across for y in (y0, y1 - inner)]
+    dashes += [(x, a, x + inner, b) for a, b in down for x in (x0, x1 - inner)]
+    for left, top, right, bottom in dashes:
+        draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=_SHADE)
+    for dash in dashes:
+        draw.rectangle(dash, fill=each.color)
+
+
+def _dashes(start: float, end: float, line: int) -> list[tuple[float, float]]:
+    """First and last pixel of the dashes along a side, about four lines long and as far apart.
+
+    There is one at each end, so that corners are seen.
+    """
+    number = max(1, round((end - start) / (8 * line)))
+    step = (end - start) / (2 * number + 1)
+    return [(start + 2 * k * step, start + (2 * k + 1) * step) for k in range(number + 1)]
 
 
 def _draw_tag(draw: ImageDraw.ImageDraw, each: DrawnBox, font: Font, size: tuple[int, int]) -> None:

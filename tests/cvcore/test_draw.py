@@ -48,6 +48,26 @@ def test_boxes_stand_out_from_a_background_of_their_own_colour() -> None:
     assert drawn[21, 50, 1] < 160
 
 
+def test_boxes_that_were_not_seen_are_dashed() -> None:
+    red = (255, 0, 0)
+    drawn = draw_scene(BLANK, [DrawnBox((50, 60, 150, 160), "", red, faint=True)])
+    for side in (drawn[60, 50:151], drawn[160, 50:151], drawn[60:161, 50], drawn[60:161, 150]):
+        colored = (side == red).all(axis=1)
+        assert colored[[0, -1]].all(), "corners are drawn"
+        assert 0.4 < colored.mean() < 0.75
+        assert (np.diff(colored.astype(int)) == 1).sum() > 5, "in many dashes"
+        assert (side == 90).all(axis=1).any(), "the picture is seen between them"
+    assert (drawn[70:150, 60:140] == 90).all()
+
+
+@pytest.mark.parametrize("box", [(20, 20, 20, 20), (20, 20, 22, 60), (-1e9, 30, 1e9, 1e9), (40, 40, 10, 10)])
+def test_dashes_fit_boxes_of_every_size(box: tuple[float, float, float, float]) -> None:
+    started = time.perf_counter()
+    drawn = draw_scene(BLANK, [DrawnBox(box, "", (255, 0, 0), faint=True)])
+    assert time.perf_counter() - started < 1
+    assert (drawn == (255, 0, 0)).all(axis=2).any()
+
+
 def test_huge_boxes_and_far_trails_cost_nothing() -> None:
     far = Trail([(5.0, 5.0, 0.9), (1e9, -1e9, 1.0)], (255, 0, 0))
     started = time.perf_counter()
