@@ -20,7 +20,7 @@ from cvcore.errors import ImageError, SpecError
 from cvcore.video.decode import open_frames
 from cvcore.video.encode import VideoWriter
 from jobs.overlay import Trails, row_boxes
-from jobs.report.run import Run, decode_limits, read_run, source_access
+from jobs.report.run import Run, read_decoding, read_run
 from jobs.sink import decode_part
 from jobs.storage import Access, Store, open_store, resolve_location
 from jobs.visible import visible
@@ -130,10 +130,9 @@ def _write(
 ) -> int:
     """Draw each row into its frame; returns how many were written, 0 where no frame can be decoded."""
     first = list(itertools.islice(rows, 2))
-    store = open_store(uri, source_access(run, access))
-    stream = (run.record.spec.get("video") or {}).get("stream")
-    with store.open(uri, etag=first[0]["etag"]) as file:
-        frames = open_frames(file, stream=stream, limits=decode_limits(run), name=uri)
+    how = read_decoding(run, access)
+    with open_store(uri, how.access).open(uri, etag=first[0]["etag"]) as file:
+        frames = open_frames(file, stream=how.stream, limits=how.limits, name=uri)
         start = next(frames, None)
         if start is None:
             return 0

@@ -12,7 +12,7 @@ from jobs.report.frames import FramePictures
 from jobs.report.gallery import DEFAULT_SIZES, Candidate, ShelfName, make_shelves, offer_all
 from jobs.report.page import PageContent, render_page
 from jobs.report.rows import RowBatch, iter_batches
-from jobs.report.run import Run, decode_limits, read_run, source_access
+from jobs.report.run import Decoding, Run, read_decoding, read_run
 from jobs.report.statistics import Statistics, measure
 from jobs.report.videos import video_views
 from jobs.storage import Access, StorageError, Store, is_s3, join, open_store, resolve_location
@@ -79,12 +79,13 @@ def build_report(
     """
     run = read_run(run_uri, store)
     survey = survey_run(run, store, sizes=sizes)
-    frames = _frame_pictures(run, access or Access()) if pictures else None
+    how = read_decoding(run, access or Access())
+    frames = _frame_pictures(run, how) if pictures else None
     chosen = [candidate for shelf in survey.chosen.values() for candidate in shelf]
     cards = make_cards(
         fetch_rows(store, chosen),
-        read=_picture_reader(run, read_image, access or Access()) if pictures else None,
-        limits=decode_limits(run),
+        read=_picture_reader(run, read_image, how) if pictures else None,
+        limits=how.limits,
         read_frame=frames.small if frames else None,
     )
     videos, num_more_videos = video_views(run, store, frames)
@@ -116,20 +117,15 @@ def write_report(
     return target
 
 
-def _picture_reader(run: Run, read_image: Callable[[str], bytes] | None, access: Access) -> ReadPicture:
+def _picture_reader(run: Run, read_image: Callable[[str], bytes] | None, how: Decoding) -> ReadPicture:
     if read_image is not None:
         return lambda uri, _etag: read_image(uri)
-    store = _source_store(run, access)
+    store = open_store(run.record.source, how.access)
     return lambda uri, etag: store.read(uri, etag=etag or None)
 
 
-def _frame_pictures(run: Run, access: Access) -> FramePictures | None:
+def _frame_pictures(run: Run, how: Decoding) -> FramePictures | None:
     """Frames of the run's videos; an import's rows are of texts, which have none."""
     if not run.record.num_videos or run.record.job == "import":
         return None
-    stream = (run.record.spec.get("video") or {}).get("stream")
-    return FramePictures(_source_store(run, access), decode_limits(run), stream=stream)
-
-
-def _source_store(run: Run, access: Access) -> Store:
-    return open_store(run.record.source, source_access(run, access))
+    return FramePictures(open_store(run.record.source, how.access), how.limits, stream=how.stream)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cvcore.errors import SpecError
+from cvcore.errors import SpecError, VeedorError
 from cvcore.image.limits import DecodeLimits
 from jobs.run_folder import JobRecord, RunFolder, part_name, published_numbers, read_job
-from jobs.storage import Access, Store, join
+from jobs.storage import Access, Store, join, open_store, resolve_location
 
 LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -99,26 +99,55 @@ def read_run(run_uri: str, store: Store) -> Run:
     return Run(run_uri, record, manifest, tuple(attempts), tuple(_list_parts(folder, store, record)))
 
 
-def source_access(run: Run, access: Access) -> Access:
-    """How to reach the run's inputs: what `access` leaves open is as in the job's spec."""
-    storage = run.record.spec.get("storage") or {}
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the job reached and decoded its inputs.
+
+    Attributes:
+        access: to the inputs.
+        limits: what is decoded at all; the job's check of file names is not repeated.
+        stream: of videos, the index in their containers; None for the usual one.
+    """
+
+    access: Access
+    limits: DecodeLimits
+    stream: int | None
+
+
+def read_decoding(run: Run, access: Access) -> Decoding:
+    """As the spec says of the job, or of the one whose detections it tracked; `access` comes first."""
+    spec = _decoding_spec(run, access)
+    section: dict[str, Any] = spec.get("limits") or {}
+    usual = DecodeLimits()
+    limits = DecodeLimits(
+        max_pixels=section.get("max_pixels", usual.max_pixels),
+        max_bytes=section.get("max_bytes", usual.max_bytes),
+        formats=tuple(section.get("formats", usual.formats)),
+        extension_mismatch="allow",
+    )
+    return Decoding(_joined(access, spec), limits, (spec.get("video") or {}).get("stream"))
+
+
+def _decoding_spec(run: Run, access: Access) -> dict[str, Any]:
+    """A track job that was given detections decoded nothing: their job did, if it can still be asked."""
+    own = run.record.spec
+    if not own.get("detections"):
+        return own
+    try:
+        uri = resolve_location(own["detections"])
+        before = read_job(RunFolder(uri), open_store(uri, _joined(access, own)))
+    except VeedorError:
+        return own
+    return own if before is None else before.spec
+
+
+def _joined(access: Access, spec: dict[str, Any]) -> Access:
+    storage = spec.get("storage") or {}
     return replace(
         access,
         profile=access.profile or storage.get("profile"),
         endpoint_url=access.endpoint_url or storage.get("endpoint_url"),
         region=access.region or storage.get("region"),
-    )
-
-
-def decode_limits(run: Run) -> DecodeLimits:
-    """What the job itself decoded; its check of file names is not repeated."""
-    section: dict[str, Any] = run.record.spec.get("limits") or {}
-    usual = DecodeLimits()
-    return DecodeLimits(
-        max_pixels=section.get("max_pixels", usual.max_pixels),
-        max_bytes=section.get("max_bytes", usual.max_bytes),
-        formats=tuple(section.get("formats", usual.formats)),
-        extension_mismatch="allow",
     )
 
 

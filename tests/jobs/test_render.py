@@ -2,47 +2,50 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import av
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from cvcore.draw import track_color
 from cvcore.errors import SpecError
-from jobs.mot import import_mot
-from jobs.render import render_video
+from jobs.render import pair_frames, render_video
+from jobs.report.colors import label_color, parse_color
+from jobs.report.run import read_decoding, read_run
 from jobs.run_folder import RunFolder
-from jobs.sink import decode_part, encode_part
 from jobs.storage import Access
-from tests.cvcore.video.clips import HEIGHT, WIDTH, make_clip
+from jobs.storage.local import LocalStore
+from tests.jobs.report.fabricate import detection, failed_frame, frame_row, save_clip, write_run
 
 NUM_FRAMES = 24
+WIDTH, HEIGHT = 640, 480
 ACCESS = Access()
+CAR = 2
 
 
-def make_run(folder: Path, *, names: tuple[str, ...] = ("a.mp4",), stride: int = 1) -> Path:
-    """An imported run whose rows are turned into those of clips."""
-    (folder / "text").mkdir()
+def make_run(
+    folder: Path,
+    *,
+    names: tuple[str, ...] = ("a.mp4",),
+    stride: int = 1,
+    tracked: bool = True,
+    num_lost: int = 0,
+) -> Path:
+    """A box of 120 x 100 pixels that moves right by 8 a frame; at the end `num_lost` frames that failed."""
+    rows = []
     for name in names:
-        (folder / name).write_bytes(make_clip("h264", "mp4", num_frames=NUM_FRAMES))
-        lines = [f"{f},{7},{10 + 2 * f},30,20,25,0.9" for f in range(1, NUM_FRAMES + 1)]
-        (folder / "text" / f"{Path(name).stem}.txt").write_text("\n".join(lines))
-    run = folder / "run"
-    import_mot(str(folder / "text"), out=str(run), fps=10, access=ACCESS)
-    for part in sorted(Path(RunFolder(str(run)).data).iterdir()):
-        rows = decode_part(part.read_bytes())
-        stem = Path(rows.column("uri")[0].as_py()).stem
-        video = folder / f"{stem}.mp4"
-        stat = video.stat()
-        etag = f"{stat.st_size:x}-{stat.st_mtime_ns:x}"
-        for column, value in (("uri", str(video)), ("etag", etag)):
-            at = rows.schema.get_field_index(column)
-            rows = rows.set_column(at, rows.schema.field(at), pa.array([value] * rows.num_rows))
-        rows = rows.take(list(range(0, rows.num_rows, stride)))
-        part.write_bytes(encode_part(rows, {}))
-    return run
+        uri = save_clip(folder / name, num_frames=NUM_FRAMES, size=(WIDTH, HEIGHT))
+        for frame in range(0, NUM_FRAMES, stride):
+            left = 100 + 8 * frame
+            more = {"track_id": 7} if tracked else {}
+            found = [detection(CAR, 0.9, (left, 200, left + 120, 300), **more)]
+            rows.append(frame_row(uri, frame, frame / 25, found, width=WIDTH, height=HEIGHT))
+        lost = range(NUM_FRAMES, NUM_FRAMES + num_lost)
+        rows += [failed_frame(uri, frame, frame / 25) for frame in lost]
+    return Path(write_run(folder / "run", rows, rows_per_part=10, source=str(folder), tracked=tracked))
 
 
 def frames_of(path: Path) -> list[np.ndarray]:
@@ -50,26 +53,81 @@ def frames_of(path: Path) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
 
 
-def near(pixel: np.ndarray, color: tuple[int, int, int]) -> bool:
-    return int(np.abs(pixel.astype(int) - color).max()) < 90
+def is_near(pixels: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    """Which of (N, 3) pixels have about a colour: encoding changes them a little."""
+    return np.abs(pixels.astype(int) - color).max(axis=-1) < 64
 
 
-def test_each_frame_shows_its_box_in_the_track_s_colour(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
+@pytest.mark.parametrize(
+    ("tracked", "color"),
+    [(True, track_color(7)), (False, parse_color(label_color(CAR)))],
+    ids=["a track's", "a label's"],
+)
+def test_each_frame_shows_its_box_in_its_colour(
+    tmp_path: Path, tracked: bool, color: tuple[int, int, int]
+) -> None:
+    run = make_run(tmp_path, tracked=tracked)
     done = render_video(str(run), video="a.mp4", out=str(tmp_path / "out.mp4"), access=ACCESS)
     frames = frames_of(tmp_path / "out.mp4")
     assert done.num_frames == len(frames) == NUM_FRAMES
     assert frames[0].shape == (HEIGHT, WIDTH, 3)
-    color = track_color(7)
-    hits = [
-        near(frame[42:50, 10 + 2 * f : 14 + 2 * f].mean(axis=(0, 1)), color)
-        or near(frame[55, 22 + 2 * f], color)
-        for f, frame in enumerate(frames, 1)
+    for number, frame in enumerate(frames):
+        left = 100 + 8 * number
+        lower, right = frame[299:301, left + 10 : left + 110], frame[210:290, left + 119 : left + 121]
+        assert is_near(lower, color).any(axis=0).mean() > 0.8
+        assert is_near(right, color).any(axis=1).mean() > 0.8
+        assert not is_near(frame[310:460, :], color).any(), "nothing is drawn below the box"
+    trail = is_near(frames[-1][248:253, 100:340], color).any(axis=0)
+    assert trail[220:240].all() if tracked else not trail[:180].any(), "where the track came from"
+
+
+def test_trails_last_as_long_as_is_asked_for(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    lengths = []
+    for name, trail_s in (("none", 0.0), ("short", 0.3), ("long", 9.0)):
+        out = tmp_path / f"{name}.mp4"
+        render_video(str(run), video="a.mp4", out=str(out), access=ACCESS, trail_s=trail_s)
+        middle = frames_of(out)[-1][248:253, :345].astype(int)
+        lengths.append(int(is_near(middle, track_color(7)).any(axis=0).sum()))
+    assert lengths[0] < lengths[1] < lengths[2]
+
+
+def test_lost_frames_are_named_over_the_last_picture(tmp_path: Path) -> None:
+    run = make_run(tmp_path, num_lost=3)
+    done = render_video(str(run), video="a.mp4", out=str(tmp_path / "out.mp4"), access=ACCESS)
+    frames = frames_of(tmp_path / "out.mp4")
+    assert done.num_frames == len(frames) == NUM_FRAMES + 3
+    for frame in frames[-3:]:
+        assert is_near(frame[200:280, :3], (200, 30, 30)).any(axis=1).mean() > 0.8, "a red frame"
+        assert frame[350:].mean() < frames[NUM_FRAMES - 1][350:].mean() / 2
+    assert not is_near(frames[NUM_FRAMES - 1][200:280, :3], (200, 30, 30)).any()
+
+
+def test_rows_find_their_frames_and_lost_ones_find_none() -> None:
+    pictures = {index: np.full((1, 1, 3), index, np.uint8) for index in (2, 3, 5, 6, 9)}
+    rows = [{"frame_index": index} for index in (0, 2, 4, 6, 8, 10)]
+    paired = pair_frames(rows, ((index, index / 25, picture) for index, picture in pictures.items()))
+    assert [(row["frame_index"], picture is not None and picture[0, 0, 0]) for row, picture in paired] == [
+        (0, False),
+        (2, 2),
+        (4, False),
+        (6, 6),
+        (8, False),
+        (10, False),
     ]
-    assert sum(hits) > NUM_FRAMES * 0.7
-    late = frames[-1]
-    trail = sum(near(late[42, x], color) or near(late[43, x], color) for x in range(30, 60))
-    assert trail > 10, "where the track came from"
+
+
+def test_a_tracked_run_decodes_as_its_detections_did(tmp_path: Path) -> None:
+    spec = {"video": {"stream": 3}, "limits": {"max_pixels": 77}, "storage": {"region": "eu-1"}}
+    tracks, found = tmp_path / "tracks", tmp_path / "found"
+    make_run(tmp_path).rename(tracks)
+    for folder, content in ((tracks, {"detections": str(found), "video": {}}), (found, spec)):
+        record = json.loads((tracks / "_veedor" / "job.json").read_text()) | {"spec": content}
+        LocalStore().put(RunFolder(str(folder)).job, json.dumps(record).encode())
+    how = read_decoding(read_run(str(tracks), LocalStore()), Access())
+    assert (how.stream, how.limits.max_pixels, how.access.region) == (3, 77, "eu-1")
+    shutil.rmtree(found)
+    assert read_decoding(read_run(str(tracks), LocalStore()), Access()).stream is None
 
 
 def test_a_sampled_run_gives_its_frames_at_their_times(tmp_path: Path) -> None:
@@ -77,8 +135,7 @@ def test_a_sampled_run_gives_its_frames_at_their_times(tmp_path: Path) -> None:
     render_video(str(run), video="a.mp4", out=str(tmp_path / "out.mp4"), access=ACCESS)
     with av.open(str(tmp_path / "out.mp4")) as video:
         times = [frame.time for frame in video.decode(video=0)]
-    assert len(times) == NUM_FRAMES // 4
-    assert np.all(np.diff(times) > 0)
+    assert times == pytest.approx([frame / 25 for frame in range(0, NUM_FRAMES, 4)], abs=1e-3)
 
 
 def test_names_that_fit_no_video_or_several_are_refused(tmp_path: Path) -> None:
@@ -90,6 +147,8 @@ def test_names_that_fit_no_video_or_several_are_refused(tmp_path: Path) -> None:
         render_video(str(run), video="c.mp4", out=out, access=ACCESS)
     with pytest.raises(SpecError, match=r"ends with .mp4"):
         render_video(str(run), video="/a.mp4", out=str(tmp_path / "out.gif"), access=ACCESS)
+    with pytest.raises(SpecError, match=r"is the video itself"):
+        render_video(str(run), video="/a.mp4", out=str(tmp_path / "a.mp4"), access=ACCESS, overwrite=True)
     assert render_video(str(run), video="/a.mp4", out=out, access=ACCESS).num_frames == NUM_FRAMES
 
 

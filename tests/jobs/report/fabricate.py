@@ -47,9 +47,7 @@ def frame_row(
 def failed_frame(uri: str, frame: int, second: float | None, code: str = "corrupt") -> dict[str, Any]:
     """A row of a frame that could not be decoded."""
     error = f"{uri}, frame {frame}: it cannot be decoded"
-    return _row(
-        uri, frame_index=frame, timestamp_s=second, status="decode", error_code=code, error=error
-    )
+    return _row(uri, frame_index=frame, timestamp_s=second, status="decode", error_code=code, error=error)
 
 
 def tracks_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -201,8 +199,8 @@ def save_picture(
     return str(path)
 
 
-def save_clip(path: Path, *, num_frames: int = 40) -> str:
+def save_clip(path: Path, *, num_frames: int = 40, size: tuple[int, int] = (WIDTH, HEIGHT)) -> str:
     """An H.264 clip of a square that moves, 25 frames a second; returns its location."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(make_clip("h264", "mp4", num_frames=num_frames))
+    path.write_bytes(make_clip("h264", "mp4", num_frames=num_frames, size=size))
     return str(path)
