@@ -1,63 +1,84 @@
-"""Which detection continues which track: overlap, and the assignment that gains most."""
+"""Which detection continues which track: overlap, and the assignment that gains most.
+
+Inside of trackers a box is its reach: how far it goes to the left, up, right and down of the origin, that is
+-x0, -y0, x1, y1. What two boxes have in common then reaches as far as the one that reaches less, and sides
+are sums; reaches lie in rows, (4, N).
+"""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-_TINY = 1e-300  # boxes without area overlap nothing
-
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+# Constants are arrays, as NumPy takes longer with numbers.
+NONE = np.array(-1)  # the index of nothing
+_TINY = np.array(1e-300)  # boxes without area overlap nothing
+_ZERO = np.array(0.0)
 
-class Matches(NamedTuple):
-    """Pairs by index, in the order of the rows, and what is left of both sides, ascending."""
 
-    rows: Ints
-    columns: Ints
-    free_rows: Ints
-    free_columns: Ints
+def reaches_of(boxes: Floats) -> Floats:
+    """Boxes (N, 4), xyxy, as reaches: (4, N)."""
+    out = np.array(boxes.T, np.float64, order="C")
+    np.negative(out[:2], out=out[:2])
+    return out
+
+
+def overlaps(first: Floats, second: Floats) -> Floats:
+    """Intersection over union of reaches (4, N) and (4, M): (N, M), 0 to 1."""
+    common = np.minimum(first[:, :, None], second[:, None])
+    sides = common[:2]
+    sides += common[2:]
+    np.maximum(sides, _ZERO, out=sides)
+    iou: Floats = sides[0]
+    iou *= sides[1]
+    union = _areas(first)[:, None] + (_areas(second) + _TINY)
+    union -= iou
+    iou /= union
+    return iou
 
 
 def iou_matrix(first: Floats, second: Floats) -> Floats:
     """Intersection over union of boxes (N, 4) and (M, 4), xyxy: (N, M), 0 to 1."""
-    x0, y0, x1, y1 = first.T[:, :, None]
-    u0, v0, u1, v1 = second.T[:, None]
-    width = np.minimum(x1, u1)
-    width -= np.maximum(x0, u0)
-    height = np.minimum(y1, v1)
-    height -= np.maximum(y0, v0)
-    common: Floats = np.maximum(width, 0.0, out=width)
-    common *= np.maximum(height, 0.0, out=height)
-    union = ((x1 - x0) * (y1 - y0) + (u1 - u0) * (v1 - v0)) - common
-    common /= np.maximum(union, _TINY, out=union)
-    return common
+    return overlaps(reaches_of(first), reaches_of(second))
 
 
-def associate(similarity: Floats, *, least: float) -> Matches:
-    """Pair rows with columns, maximising the sum of what similarities exceed `least` by.
+def gains(similarity: Floats, least: Floats) -> Floats:
+    """By how much similarities, (N, M), exceed the `least` that a pair needs; 0 where they do not."""
+    gain: Floats = similarity - least
+    np.maximum(gain, _ZERO, out=gain)
+    return gain
 
-    A pair that does not exceed it is no pair, and costs no better one its place.
+
+def associate(gain: Floats) -> tuple[Ints, Ints]:
+    """Pair rows with columns, each at most once, so that the sum of their gains is the largest.
+
+    A pair that gains nothing is no pair, and costs no better one its place.
 
     Args:
-        similarity: (N, M).
+        gain: (N, M), 0 or more.
+
+    Returns:
+        (N,) the column of each row, and (M,) the row of each column; -1 for none.
     """
-    num_rows, num_columns = similarity.shape
-    gain = similarity - least
-    possible = gain > 0
-    rows, columns = possible.nonzero()
-    if len(rows) and (len(set(rows.tolist())) < len(rows) or len(set(columns.tolist())) < len(rows)):
-        rows, columns = linear_sum_assignment(np.where(possible, gain, 0.0), maximize=True)
-        real = possible[rows, columns]
-        rows, columns = rows[real], columns[real]
-    return Matches(rows, columns, _others(num_rows, rows), _others(num_columns, columns))
+    num_rows, num_columns = gain.shape
+    column_of, row_of = np.empty(num_rows, np.int64), np.empty(num_columns, np.int64)
+    column_of.fill(NONE)
+    row_of.fill(NONE)
+    if num_rows and num_columns:
+        rows, columns = linear_sum_assignment(gain, True)
+        real = gain[rows, columns].nonzero()[0]
+        if len(real) < len(rows):
+            rows, columns = rows.take(real), columns.take(real)
+        column_of.put(rows, columns)
+        row_of.put(columns, rows)
+    return column_of, row_of
 
 
-def _others(count: int, taken: Ints) -> Ints:
-    free = np.ones(count, bool)
-    free[taken] = False
-    return free.nonzero()[0]
+def _areas(reaches: Floats) -> Floats:
+    sides = reaches[:2] + reaches[2:]
+    areas: Floats = sides[0] * sides[1]
+    return areas

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
+from cvcore.track.association import Floats, Ints
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+__all__ = ["UNTRACKED", "Floats", "Ints", "Tracker"]
+
 UNTRACKED = -1
 
 
@@ -22,23 +21,10 @@ class Tracker(Protocol):
         """Take the next frame's detections; call it for frames without any, too.
 
         Args:
-            boxes: (N, 4) xyxy, pixels.
+            boxes: (N, 4) xyxy, pixels, finite.
             scores: (N,), 0 to 1.
             label_ids: (N,).
 
         Returns:
             (N,) ids in the order given; -1 for what belongs to no track, or to none that is believed yet.
         """
-
-
-class IdCounter:
-    """Hands out ids from 1."""
-
-    def __init__(self) -> None:
-        self._last = 0
-
-    def give(self, ids: Ints, rows: Ints) -> None:
-        """Give new ids to those rows of `ids` that have none yet, in order."""
-        unnamed = rows[ids[rows] == UNTRACKED]
-        ids[unnamed] = np.arange(self._last + 1, self._last + 1 + len(unnamed))
-        self._last += len(unnamed)

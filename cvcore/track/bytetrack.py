@@ -5,120 +5,117 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cvcore.track.association import Matches, associate, iou_matrix
-from cvcore.track.base import UNTRACKED, Floats, IdCounter, Ints
-from cvcore.track.kalman import VELOCITY, BoxFilter, HeightMotion
+from cvcore.track.association import NONE, associate, gains, overlaps, reaches_of
+from cvcore.track.base import Floats, Ints
+from cvcore.track.kalman import VELOCITY, HeightMotion
 from cvcore.track.options import ByteTrackOptions
+from cvcore.track.tracks import BEGAN, ID, LABEL, SEEN, Tracks
 
-# Of a tracked and a lost track that overlap more, the one that was tracked for less time is dropped.
+# A lost track whose prediction overlaps what continues another one by more is the same object: the one of
+# them that was followed for less time is dropped, as in the authors' code.
 DUPLICATE_IOU = 0.85
 _HEIGHT = 3
+# What the first association gains weighs more than all that the others can.
+_FIRST = 1e8
+
+Bools = npt.NDArray[np.bool_]
 
 
 class ByteTrack:
-    """Tracks of one video; see `cvcore.track.base.Tracker`."""
+    """Tracks of one video; see `cvcore.track.base.Tracker`.
+
+    Algorithm 1 associates three times: believed tracks with high scores; those left that were seen in the
+    frame before with low scores; tracks seen once with the high scores that are left. The second and the
+    third have no track and no detection in common. Where the gains of the first weigh far more than theirs,
+    one assignment finds all three: it gives up nothing of the first, and then takes the most of the others.
+    """
 
     def __init__(self, options: ByteTrackOptions | None = None) -> None:
         self._options = options or ByteTrackOptions()
-        self._filter = BoxFilter(HeightMotion())
-        self._counter = IdCounter()
+        self._motion = HeightMotion()
+        self._tracks = Tracks(self._motion)
         self._frame = 0
-        # By track: its id once it is believed, its class, the frames when it began and was last seen, and
-        # whether it was seen in the frame before (or lost).
-        self._ids: Ints = np.zeros(0, np.int64)
-        self._labels: Ints = np.zeros(0, np.int64)
-        self._began: Ints = np.zeros(0, np.int64)
-        self._seen: Ints = np.zeros(0, np.int64)
-        self._tracked: npt.NDArray[np.bool_] = np.zeros(0, bool)
+        chosen = self._options
+        # Rows: tracks that are followed, seen once, and (last, as -1) lost; columns: scores that are not
+        # looked at, low and high.
+        self._new_score = np.array(chosen.new_track_score)
+        self._scores = np.array([chosen.low_score, chosen.high_score])
+        self._least = np.array(
+            [
+                [1.0, chosen.min_iou_second, chosen.min_iou_first],
+                [1.0, 1.0, chosen.min_iou_unconfirmed],
+                [1.0, 1.0, chosen.min_iou_first],
+            ]
+        )
+        self._weight = np.array([[0.0, 1.0, _FIRST], [0.0, 0.0, 1.0], [0.0, 0.0, _FIRST]])
 
     def update(self, boxes: Floats, scores: Floats, label_ids: Ints) -> Ints:
-        """Algorithm 1: high scores first, low ones for what is left, then what has been seen once."""
-        options = self._options
+        """Associate, believe what is seen for the second time, begin tracks and end others."""
+        options, tracks = self._options, self._tracks
         self._frame += 1
-        self._filter.state[VELOCITY, ~self._tracked, _HEIGHT] = 0.0  # a lost box neither grows nor shrinks
-        self._filter.predict()
-        predicted = self._filter.boxes()
-        believed = self._ids != UNTRACKED
-        owner = np.full(len(scores), -1)  # the track of each detection
-
-        def match(tracks: Ints, detections: Ints, least: float, *, fused: bool) -> Matches:
-            similarity = iou_matrix(predicted[tracks], boxes[detections])
-            if fused:
-                similarity *= scores[detections]
-            if options.class_aware:
-                similarity[self._labels[tracks][:, None] != label_ids[detections]] = 0.0
-            found = associate(similarity, least=least)
-            owner[detections[found.columns]] = tracks[found.rows]
-            return found
-
-        high = (scores >= options.high_score).nonzero()[0]
-        low = ((scores >= options.low_score) & (scores < options.high_score)).nonzero()[0]
-        pool = believed.nonzero()[0]
-        first = match(pool, high, options.min_iou_first, fused=options.fuse_score)
-        left = pool[first.free_rows]
-        if len(low):
-            match(left[self._tracked[left]], low, options.min_iou_second, fused=False)
-        high = high[first.free_columns]
-        once = (~believed).nonzero()[0]
-        if len(once):
-            third = match(once, high, options.min_iou_unconfirmed, fused=options.fuse_score)
-            high = high[third.free_columns]
-        self._see(owner, boxes)
-        begin = high[scores[high] >= options.new_track_score]
-        owner[begin] = np.arange(len(self._ids), len(self._ids) + len(begin))
-        self._begin(boxes[begin], label_ids[begin])
-        ids = np.full(len(scores), UNTRACKED)
-        owned = owner >= 0
-        ids[owned] = self._ids[owner[owned]]
-        self._end(once)
+        reaches = reaches_of(boxes)
+        measured = self._motion.measure(reaches)
+        followed = tracks.table[SEEN] == self._frame - 1
+        believed = tracks.table[ID] > NONE
+        tracks.filter.state[VELOCITY, _HEIGHT] *= followed  # a lost box neither grows nor shrinks
+        tracks.filter.predict()
+        similarity = overlaps(tracks.filter.reaches(), reaches)
+        kind = followed.view(np.int8) - believed.view(np.int8)
+        found, owner = associate(self._gain(similarity, kind, scores, label_ids))
+        tracks.filter.correct(found, measured)
+        seen = found > NONE
+        np.putmask(tracks.table[SEEN], seen, self._frame)
+        self._believe(owner, believed)
+        if np.count_nonzero(seen) < len(seen):
+            keep = seen | (believed & (tracks.table[SEEN] >= self._frame - options.max_lost))
+            self._drop_doubles(keep, seen, similarity, owner)
+        else:
+            keep = seen
+        num_before = len(seen)
+        new = ((owner == NONE) & (scores >= self._new_score)).nonzero()[0]
+        if len(new):
+            owner.put(new, np.arange(num_before, num_before + len(new)))
+            tracks.begin(measured.take(new, axis=1), label_ids.take(new), self._frame)
+            if self._frame == 1:  # tracks of the first frame are believed at once
+                tracks.believe(owner.take(new))
+        ids = tracks.ids(owner)
+        if np.count_nonzero(keep) < num_before:
+            tracks.keep(np.concatenate((keep, np.ones(len(new), bool))))
         return ids
 
-    def _see(self, owner: Ints, boxes: Floats) -> None:
-        """Correct the tracks that own a detection, and believe them."""
-        detections = (owner >= 0).nonzero()[0]
-        tracks = owner[detections]
-        self._filter.update(tracks, boxes[detections])
-        self._tracked[:] = False
-        self._tracked[tracks] = True
-        self._seen[tracks] = self._frame
-        self._counter.give(self._ids, tracks)
-
-    def _begin(self, boxes: Floats, label_ids: Ints) -> None:
-        count = len(boxes)
-        if not count:
-            return
-        self._filter.append(boxes)
-        frames = np.full(count, self._frame)
-        self._ids = np.concatenate([self._ids, np.full(count, UNTRACKED)])
-        self._labels = np.concatenate([self._labels, label_ids])
-        self._began = np.concatenate([self._began, frames])
-        self._seen = np.concatenate([self._seen, frames])
-        self._tracked = np.concatenate([self._tracked, np.ones(count, bool)])
-        if self._frame == 1:  # tracks of the first frame are believed at once
-            self._counter.give(self._ids, np.arange(len(self._ids) - count, len(self._ids)))
-
-    def _end(self, once: Ints) -> None:
-        """Drop tracks seen once and not again, those lost for too long, and doubles."""
-        keep = self._frame - self._seen <= self._options.max_lost
-        keep[once[~self._tracked[once]]] = False
-        lost = (keep & ~self._tracked).nonzero()[0]
-        if len(lost):
-            doubles = self._doubles(lost)
-            keep[doubles] = False
-        if keep.all():
-            return
-        self._filter.keep(keep)
-        self._ids, self._labels = self._ids[keep], self._labels[keep]
-        self._began, self._seen, self._tracked = self._began[keep], self._seen[keep], self._tracked[keep]
-
-    def _doubles(self, lost: Ints) -> Ints:
-        """Of tracked and lost tracks that nearly cover each other, those that were followed for less time."""
-        tracked = (self._tracked & (self._ids != UNTRACKED)).nonzero()[0]
-        now = self._filter.boxes()
-        overlap = iou_matrix(now[tracked], now[lost])
+    def _gain(
+        self, similarity: Floats, kind: npt.NDArray[np.int8], scores: Floats, label_ids: Ints
+    ) -> Floats:
+        """What each pair gains, (T, N); see the class."""
+        level = self._scores.searchsorted(scores, "right")
+        if self._options.fuse_score:
+            similarity = similarity * np.where(level == 2, scores, 1.0)
+        gain = gains(similarity, self._least.take(kind, axis=0).take(level, axis=1))
+        gain *= self._weight.take(kind, axis=0).take(level, axis=1)
         if self._options.class_aware:
-            overlap[self._labels[tracked][:, None] != self._labels[lost]] = 0.0
-        ours, theirs = np.nonzero(overlap > DUPLICATE_IOU)
-        ours, theirs = tracked[ours], lost[theirs]
-        longer = (self._seen - self._began)[ours] > (self._seen - self._began)[theirs]
-        return np.concatenate([theirs[longer], ours[~longer]])
+            gain *= self._tracks.table[LABEL][:, None] == label_ids
+        return gain
+
+    def _believe(self, owner: Ints, believed: Bools) -> None:
+        """Believe tracks that are seen for the second time, in the order of their detections."""
+        if np.count_nonzero(believed) == len(believed):
+            return
+        owned = owner.compress(owner > NONE)
+        self._tracks.believe(owned.compress(~believed.take(owned)))
+
+    def _drop_doubles(self, keep: Bools, seen: Bools, similarity: Floats, owner: Ints) -> None:
+        """Change `keep` where a lost track and one that is seen are the same."""
+        lost = (keep & ~seen).nonzero()[0]
+        rows, columns = (similarity.take(lost, axis=0) > DUPLICATE_IOU).nonzero()
+        if not len(rows):
+            return
+        table = self._tracks.table
+        theirs, ours = lost.take(rows), owner.take(columns)
+        real = ours >= 0
+        if self._options.class_aware:
+            real &= table[LABEL].take(theirs) == table[LABEL].take(ours)
+        theirs, ours = theirs.compress(real), ours.compress(real)
+        followed_for = table[SEEN] - table[BEGAN]
+        longer = followed_for.take(ours) > followed_for.take(theirs)
+        keep[theirs.compress(longer)] = False
+        keep[ours.compress(~longer)] = False

@@ -2,7 +2,9 @@
 
 Every coordinate has a position and a velocity (or a position alone), and all noise is diagonal. The filter
 of eight or seven dimensions that the papers write down is then one of two dimensions for each coordinate, and
-its equations are products of numbers: no matrix is multiplied or inverted.
+a step of all of them is one product with a small matrix that is the same for all. Few objects are in a frame,
+so a call of NumPy costs more than what it computes: everything lies in one array, a row for each quantity,
+that is worked on with few calls.
 """
 
 from __future__ import annotations
@@ -12,86 +14,108 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from cvcore.track.association import NONE, Floats, Ints
 
+# Rows of the state: what is believed of each coordinate, and the variances of noise that it meets.
 POSITION, VELOCITY, VAR_POSITION, COVARIANCE, VAR_VELOCITY = range(5)
-_TINY = 1e-9
+PROCESS_POSITION, PROCESS_VELOCITY, MEASUREMENT = range(5, 8)
+NUM_ROWS = 8
+
+_TINY = np.array(1e-9)  # arrays, as NumPy takes longer with numbers
+_ONE = np.array(1.0)
+
+
+def _step_matrix() -> Floats:
+    """x' = Fx and P' = FPFᵀ + Q, of one coordinate, with F = [[1, 1], [0, 1]]."""
+    step = np.eye(NUM_ROWS)
+    step[POSITION, VELOCITY] = 1
+    step[VAR_POSITION, [COVARIANCE, VAR_VELOCITY, PROCESS_POSITION]] = 2, 1, 1
+    step[COVARIANCE, VAR_VELOCITY] = 1
+    step[VAR_VELOCITY, PROCESS_VELOCITY] = 1
+    return step
+
+
+_STEP = _step_matrix()
+# Reaches (-x0, -y0, x1, y1) to centre, width and height, and back.
+_CENTRE_OF = np.array([[-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5], [1, 0, 1, 0], [0, 1, 0, 1]])
+_REACH_OF = np.array([[-1, 0, 0.5, 0], [0, -1, 0, 0.5], [1, 0, 0.5, 0], [0, 1, 0, 0.5]])
 
 
 class Motion(Protocol):
-    """How boxes become coordinates, and how uncertain their motion and measurement are."""
+    """How boxes become coordinates, and how uncertain their motion and measurement are.
 
-    def measure(self, boxes: Floats) -> Floats:
-        """(N, 4) xyxy pixels to (N, 4) coordinates."""
+    Boxes are reaches, (4, N), as in `cvcore.track.association`.
+    """
 
-    def boxes(self, position: Floats) -> Floats:
+    def measure(self, reaches: Floats) -> Floats:
+        """(4, N) coordinates of boxes."""
+
+    def reaches(self, position: Floats) -> Floats:
         """The inverse of `measure`."""
 
     def initial(self, measured: Floats) -> Floats:
-        """(5, N, 4): position, velocity, their variances and covariance, of tracks seen once."""
+        """(8, 4, N): the state of tracks seen once."""
 
-    def process_noise(self, position: Floats) -> tuple[Floats, Floats]:
-        """Variances that a step adds to position and velocity, (N, 4) or (4,)."""
+    def before_step(self, state: Floats) -> None:
+        """Set the process noise, in place, if it is not constant."""
 
-    def measurement_noise(self, position: Floats) -> Floats:
-        """Variance of a measurement, (N, 4) or (4,)."""
-
-    def restrain(self, state: Floats) -> None:
-        """Change what must not be before a step, in place: a size that would become negative."""
+    def after_step(self, state: Floats) -> None:
+        """Set the measurement noise, in place, if it is not constant, and undo what cannot be."""
 
 
 class BoxFilter:
-    """The states of all tracks: `state` is (5, T, 4), in the order of the constants above."""
+    """The states of all tracks: `state` is (8, 4, T), its rows in the order of the constants above."""
 
     def __init__(self, motion: Motion) -> None:
         self.motion = motion
-        self.state: Floats = np.zeros((5, 0, 4))
+        self.state: Floats = np.zeros((NUM_ROWS, 4, 0))
 
     def __len__(self) -> int:
-        return int(self.state.shape[1])
+        return int(self.state.shape[2])
 
-    def append(self, boxes: Floats) -> None:
-        """Begin tracks at boxes, (N, 4) xyxy pixels."""
-        new = self.motion.initial(self.motion.measure(boxes))
-        self.state = np.concatenate([self.state, new], axis=1)
+    def append(self, measured: Floats) -> None:
+        """Begin tracks at coordinates, (4, N)."""
+        self.state = np.concatenate((self.state, self.motion.initial(measured)), axis=2)
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> None:
         """Keep the tracks where `mask`, (T,), holds."""
-        self.state = self.state[:, mask]
+        self.state = self.state.compress(mask, axis=2)
 
     def predict(self) -> None:
-        """One step: x' = Fx, P' = FPFᵀ + Q, where F adds the velocity to the position."""
-        self.motion.restrain(self.state)
-        position, velocity, var_p, cov, var_v = self.state
-        noise_p, noise_v = self.motion.process_noise(position)
-        position += velocity
-        var_p += 2 * cov + var_v + noise_p
-        cov += var_v
-        var_v += noise_v
+        """One step of all tracks."""
+        self.motion.before_step(self.state)
+        shape = self.state.shape
+        self.state = _STEP.dot(self.state.reshape(NUM_ROWS, -1)).reshape(shape)
+        self.motion.after_step(self.state)
 
-    def update(self, tracks: npt.NDArray[np.int64], boxes: Floats) -> None:
-        """Correct some tracks, each once, by boxes, (N, 4) xyxy pixels.
+    def correct(self, found: Ints, measured: Floats) -> None:
+        """Correct tracks by measurements.
 
         K = P'Hᵀ(HP'Hᵀ + R)⁻¹, x = x' + K(z - Hx'), P = (I - KH)P', where H takes the position.
+
+        Args:
+            found: (T,) the measurement of each track; -1 where it has none, and stays as predicted.
+            measured: (4, N) coordinates.
         """
-        if not len(tracks):
+        if not len(found) or not measured.shape[1]:
             return
-        state = self.state[:, tracks]
-        position, velocity, var_p, cov, var_v = state
-        total = var_p + self.motion.measurement_noise(position)
-        gain_p, gain_v = var_p / total, cov / total
-        surprise = self.motion.measure(boxes) - position
+        position, velocity, var_p, cov, var_v, _, _, noise = self.state
+        weight = var_p + noise
+        seen = found > NONE
+        np.divide(seen if np.count_nonzero(seen) < len(found) else _ONE, weight, out=weight)  # 0: unmoved
+        gain_p, gain_v = var_p * weight, cov * weight
+        surprise = measured.take(found, axis=1)
+        surprise -= position
         position += gain_p * surprise
         velocity += gain_v * surprise
         var_v -= gain_v * cov
-        rest = 1 - gain_p
+        rest = _ONE - gain_p
         cov *= rest
         var_p *= rest
-        self.state[:, tracks] = state
 
-    def boxes(self) -> Floats:
-        """Where the tracks are, (T, 4) xyxy pixels."""
-        return self.motion.boxes(self.state[POSITION])
+    def reaches(self) -> Floats:
+        """Where the tracks are, (4, T)."""
+        return self.motion.reaches(self.state[POSITION])
 
 
 class AreaMotion:
@@ -100,97 +124,104 @@ class AreaMotion:
     The paper leaves the noise open; the values are those of its authors' code.
     """
 
-    _INITIAL_P = np.array([10.0, 10.0, 10.0, 10.0])
-    _INITIAL_V = np.array([1e4, 1e4, 1e4, 0.0])
-    _PROCESS_P = np.array([1.0, 1.0, 1.0, 1.0])
-    _PROCESS_V = np.array([1e-2, 1e-2, 1e-4, 0.0])
-    _MEASUREMENT = np.array([1.0, 1.0, 10.0, 10.0])
+    _AREA, _RATIO = 2, 3
+    _NEW = np.zeros((NUM_ROWS, 4, 1))
+    _NEW[VAR_POSITION, :, 0] = 10.0
+    _NEW[VAR_VELOCITY, :, 0] = 1e4, 1e4, 1e4, 0.0
+    _NEW[PROCESS_POSITION, :, 0] = 1.0
+    _NEW[PROCESS_VELOCITY, :, 0] = 1e-2, 1e-2, 1e-4, 0.0
+    _NEW[MEASUREMENT, :, 0] = 1.0, 1.0, 10.0, 10.0
 
-    def measure(self, boxes: Floats) -> Floats:
-        size = np.maximum(boxes[:, 2:] - boxes[:, :2], _TINY)
-        out = np.empty_like(boxes, dtype=np.float64)
-        out[:, :2] = (boxes[:, :2] + boxes[:, 2:]) / 2
-        out[:, 2] = size[:, 0] * size[:, 1]
-        out[:, 3] = size[:, 0] / size[:, 1]
+    def measure(self, reaches: Floats) -> Floats:
+        out: Floats = _CENTRE_OF.dot(reaches)
+        width, height = np.maximum(out[2:], _TINY)
+        np.multiply(width, height, out=out[self._AREA])
+        np.divide(width, height, out=out[self._RATIO])
         return out
 
-    def boxes(self, position: Floats) -> Floats:
-        area, ratio = np.maximum(position[:, 2], _TINY), np.maximum(position[:, 3], _TINY)
-        width = np.sqrt(area * ratio)
-        return _around(position, width / 2, area / width / 2)
+    def reaches(self, position: Floats) -> Floats:
+        out = position.copy()
+        area, ratio = np.maximum(out[2:], _TINY)
+        width = np.sqrt(area * ratio, out=out[2])
+        np.divide(area, width, out=out[3])
+        found: Floats = _REACH_OF.dot(out)
+        return found
 
     def initial(self, measured: Floats) -> Floats:
-        state = np.zeros((5, *measured.shape))
+        state = self._NEW.repeat(measured.shape[1], axis=2)
         state[POSITION] = measured
-        state[VAR_POSITION] = self._INITIAL_P
-        state[VAR_VELOCITY] = self._INITIAL_V
         return state
 
-    def process_noise(self, position: Floats) -> tuple[Floats, Floats]:
-        del position
-        return self._PROCESS_P, self._PROCESS_V
+    def before_step(self, state: Floats) -> None:
+        """Its noise is constant."""
 
-    def measurement_noise(self, position: Floats) -> Floats:
-        del position
-        return self._MEASUREMENT
+    def after_step(self, state: Floats) -> None:
+        """An area that would vanish stays as it was."""
+        area = state[POSITION, self._AREA]
+        vanishes = area <= 0
+        if np.count_nonzero(vanishes):
+            velocity = state[VELOCITY, self._AREA]
+            area[vanishes] -= velocity[vanishes]
+            velocity[vanishes] = 0.0
 
-    def restrain(self, state: Floats) -> None:
-        shrinks_away = state[POSITION, :, 2] + state[VELOCITY, :, 2] <= 0
-        state[VELOCITY, shrinks_away, 2] = 0.0
+
+def _terms(*deviations: tuple[float, float]) -> Floats:
+    """(4K, 2): what the variances of centre, aspect ratio and height have of the height's square, and of 1.
+
+    Args:
+        deviations: of each of K rows, in heights; and that of the aspect ratio.
+    """
+    rows = [
+        row
+        for height, ratio in deviations
+        for row in ((height**2, 0), (height**2, 0), (0, ratio**2), (height**2, 0))
+    ]
+    return np.array(rows, np.float64)
 
 
 class HeightMotion:
     """ByteTrack's, from DeepSORT (Wojke et al. 2017, section 2.1): centre, aspect ratio (w / h) and height.
 
-    Noise is relative to the height: standard deviations of 1/20 of it for positions, 1/160 for velocities.
+    Noise is relative to the height: standard deviations of 1/20 of it for positions, 1/160 for velocities,
+    and ten times and twice as much at first. That of the aspect ratio is constant.
     """
 
-    _POSITION, _VELOCITY = 1 / 20, 1 / 160
+    _RATIO, _HEIGHT = 2, 3
 
-    def measure(self, boxes: Floats) -> Floats:
-        size = np.maximum(boxes[:, 2:] - boxes[:, :2], _TINY)
-        out = np.empty_like(boxes, dtype=np.float64)
-        out[:, :2] = (boxes[:, :2] + boxes[:, 2:]) / 2
-        out[:, 2] = size[:, 0] / size[:, 1]
-        out[:, 3] = size[:, 1]
+    _INITIAL = _terms((2 / 20, 1e-2), (10 / 160, 1e-5))
+    _PROCESS = _terms((1 / 20, 1e-2), (1 / 160, 1e-5))
+    _MEASUREMENT = _terms((1 / 20, 1e-1))
+
+    def measure(self, reaches: Floats) -> Floats:
+        out: Floats = _CENTRE_OF.dot(reaches)
+        sizes = out[2:]
+        np.maximum(sizes, _TINY, out=sizes)
+        out[self._RATIO] /= out[self._HEIGHT]
         return out
 
-    def boxes(self, position: Floats) -> Floats:
-        half = position[:, 3] / 2
-        return _around(position, half * position[:, 2], half)
+    def reaches(self, position: Floats) -> Floats:
+        out = position.copy()
+        out[self._RATIO] *= out[self._HEIGHT]
+        found: Floats = _REACH_OF.dot(out)
+        return found
 
     def initial(self, measured: Floats) -> Floats:
-        state = np.zeros((5, *measured.shape))
+        state = np.zeros((NUM_ROWS, *measured.shape))
         state[POSITION] = measured
-        state[VAR_POSITION] = self._variance(measured, 2 * self._POSITION, ratio=1e-2)
-        state[VAR_VELOCITY] = self._variance(measured, 10 * self._VELOCITY, ratio=1e-5)
+        state[VAR_POSITION : VAR_VELOCITY + 1 : 2] = self._variances(self._INITIAL, measured)
         return state
 
-    def process_noise(self, position: Floats) -> tuple[Floats, Floats]:
-        return (
-            self._variance(position, self._POSITION, ratio=1e-2),
-            self._variance(position, self._VELOCITY, ratio=1e-5),
-        )
+    def before_step(self, state: Floats) -> None:
+        state[PROCESS_POSITION : PROCESS_VELOCITY + 1] = self._variances(self._PROCESS, state[POSITION])
 
-    def measurement_noise(self, position: Floats) -> Floats:
-        return self._variance(position, self._POSITION, ratio=1e-1)
+    def after_step(self, state: Floats) -> None:
+        state[MEASUREMENT] = self._variances(self._MEASUREMENT, state[POSITION])[0]
 
-    def restrain(self, state: Floats) -> None:
-        """Heights are not restrained here: the tracker stops those of tracks that it has lost."""
-
-    @staticmethod
-    def _variance(position: Floats, weight: float, *, ratio: float) -> Floats:
-        out = np.empty_like(position)
-        out[:] = np.square(weight * position[:, 3:])
-        out[:, 2] = ratio * ratio
-        return out
-
-
-def _around(centres: Floats, half_width: Floats, half_height: Floats) -> Floats:
-    """Boxes by their centres (the first two columns) and half of their sides."""
-    out = np.empty((len(centres), 4))
-    out[:, 0] = centres[:, 0] - half_width
-    out[:, 1] = centres[:, 1] - half_height
-    out[:, 2] = centres[:, 0] + half_width
-    out[:, 3] = centres[:, 1] + half_height
-    return out
+    def _variances(self, terms: Floats, position: Floats) -> Floats:
+        """(K, 4, N) of `terms` at the heights of now."""
+        height = position[self._HEIGHT]
+        basis = np.empty((2, len(height)))
+        np.multiply(height, height, out=basis[0])
+        basis[1] = 1.0
+        variances: Floats = terms.dot(basis).reshape(len(terms) // 4, 4, -1)
+        return variances

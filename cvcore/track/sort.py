@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cvcore.track.association import associate, iou_matrix
-from cvcore.track.base import UNTRACKED, Floats, IdCounter, Ints
-from cvcore.track.kalman import AreaMotion, BoxFilter
+from cvcore.track.association import NONE, associate, gains, overlaps, reaches_of
+from cvcore.track.base import UNTRACKED, Floats, Ints
+from cvcore.track.kalman import AreaMotion
 from cvcore.track.options import SortOptions
+from cvcore.track.tracks import BEGAN, LABEL, SEEN, Tracks
 
 
 class Sort:
@@ -15,63 +16,57 @@ class Sort:
 
     def __init__(self, options: SortOptions | None = None) -> None:
         self._options = options or SortOptions()
-        self._filter = BoxFilter(AreaMotion())
-        self._counter = IdCounter()
-        self._num_frames = 0
-        # By track: its id once it is believed, its class, frames since it was seen, frames seen in a row.
-        self._ids: Ints = np.zeros(0, np.int64)
-        self._labels: Ints = np.zeros(0, np.int64)
-        self._unseen: Ints = np.zeros(0, np.int64)
-        self._streak: Ints = np.zeros(0, np.int64)
+        self._min_iou = np.array(self._options.min_iou)
+        self._motion = AreaMotion()
+        # A track that is not believed yet and is missed begins anew: BEGAN tells since when it is seen.
+        self._tracks = Tracks(self._motion)
+        self._frame = 0
 
     def update(self, boxes: Floats, scores: Floats, label_ids: Ints) -> Ints:
-        """Section 3.3 and 3.4: associate with predictions, begin tracks, end those not seen."""
-        options = self._options
-        self._num_frames += 1
-        looked_at = (scores >= options.min_score).nonzero()[0]
-        boxes, label_ids = boxes[looked_at], label_ids[looked_at]
-        self._predict()
-        similarity = iou_matrix(self._filter.boxes(), boxes)
-        if options.class_aware:
-            similarity[self._labels[:, None] != label_ids] = 0.0
-        found = associate(similarity, least=options.min_iou)
-        self._filter.update(found.rows, boxes[found.columns])
-        self._unseen[found.rows] = 0
-        self._streak[found.rows] += 1
-        first_new = len(self._ids)
-        self._begin(boxes[found.free_columns], label_ids[found.free_columns])
+        """Leave out what is below the least score, and follow the rest."""
+        looked_at = (scores >= self._options.min_score).nonzero()[0]
+        if len(looked_at) == len(scores):
+            return self._follow(boxes, label_ids)
         ids = np.full(len(scores), UNTRACKED)
-        tracks = np.concatenate([found.rows, np.arange(first_new, len(self._ids))])
-        detections = looked_at[np.concatenate([found.columns, found.free_columns])]
-        believed = (self._ids[tracks] != UNTRACKED) | (self._streak[tracks] >= options.min_hits)
-        believed |= self._num_frames <= options.min_hits
-        order = np.argsort(detections[believed])
-        self._counter.give(self._ids, tracks[believed][order])
-        ids[detections[believed]] = self._ids[tracks[believed]]
-        self._keep(self._unseen <= options.max_age)
+        ids[looked_at] = self._follow(boxes.take(looked_at, axis=0), label_ids.take(looked_at))
         return ids
 
-    def _predict(self) -> None:
-        self._filter.predict()
-        self._streak[self._unseen > 0] = 0
-        self._unseen += 1
-        finite = np.isfinite(self._filter.state[0]).all(axis=1)
-        if not finite.all():
-            self._keep(finite)
+    def _follow(self, boxes: Floats, label_ids: Ints) -> Ints:
+        """Section 3.3 and 3.4: associate with predictions, begin tracks, end those not seen."""
+        options, tracks = self._options, self._tracks
+        self._frame += 1
+        reaches = reaches_of(boxes)
+        measured = self._motion.measure(reaches)
+        tracks.filter.predict()
+        gain = gains(overlaps(tracks.filter.reaches(), reaches), self._min_iou)
+        if options.class_aware:
+            gain *= tracks.table[LABEL][:, None] == label_ids
+        found, owner = associate(gain)
+        tracks.filter.correct(found, measured)
+        seen = found > NONE
+        missed = np.count_nonzero(seen) < len(seen)
+        np.putmask(tracks.table[SEEN], seen, self._frame)
+        if missed:
+            np.putmask(tracks.table[BEGAN], ~seen, self._frame + 1)
+        new = (owner == NONE).nonzero()[0]
+        if len(new):
+            owner.put(new, np.arange(len(tracks), len(tracks) + len(new)))
+            tracks.begin(measured.take(new, axis=1), label_ids.take(new), self._frame)
+        ids = tracks.ids(owner)
+        waiting = (ids == NONE).nonzero()[0]
+        if len(waiting):
+            ids = self._believe(owner, waiting, ids)
+        if missed:
+            tracks.keep(tracks.table[SEEN] >= self._frame - options.max_age)
+        return ids
 
-    def _begin(self, boxes: Floats, label_ids: Ints) -> None:
-        if not len(boxes):
-            return
-        count = len(boxes)
-        self._filter.append(boxes)
-        self._ids = np.concatenate([self._ids, np.full(count, UNTRACKED)])
-        self._labels = np.concatenate([self._labels, label_ids])
-        self._unseen = np.concatenate([self._unseen, np.zeros(count, np.int64)])
-        self._streak = np.concatenate([self._streak, np.ones(count, np.int64)])
-
-    def _keep(self, mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
-        if mask.all():
-            return
-        self._filter.keep(mask)
-        self._ids, self._labels = self._ids[mask], self._labels[mask]
-        self._unseen, self._streak = self._unseen[mask], self._streak[mask]
+    def _believe(self, owner: Ints, waiting: Ints, ids: Ints) -> Ints:
+        """Believe the tracks of those of the detections `waiting` that were seen often enough in a row."""
+        tracks = owner.take(waiting)
+        if self._frame > self._options.min_hits:
+            streak = self._frame + 1 - self._tracks.table[BEGAN].take(tracks)
+            tracks = tracks.compress(streak >= self._options.min_hits)
+        if not len(tracks):
+            return ids
+        self._tracks.believe(tracks)
+        return self._tracks.ids(owner)

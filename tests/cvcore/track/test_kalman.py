@@ -2,33 +2,92 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
-from cvcore.track.kalman import POSITION, VELOCITY, AreaMotion, BoxFilter, HeightMotion, Motion
+from cvcore.track.association import reaches_of
+from cvcore.track.kalman import (
+    COVARIANCE,
+    POSITION,
+    VAR_POSITION,
+    VAR_VELOCITY,
+    VELOCITY,
+    AreaMotion,
+    BoxFilter,
+    HeightMotion,
+    Motion,
+)
 
 
-class MatrixFilter:
+class SortMatrices:
+    """The seven dimensions of the authors' code: x, y, s, r and the velocities of the first three."""
+
+    f = np.eye(7) + np.eye(7, k=4)
+    h = np.eye(4, 7)
+    p_first = np.diag([10.0, 10, 10, 10, 1e4, 1e4, 1e4])
+
+    def measure(self, box: np.ndarray) -> np.ndarray:
+        width, height = box[2] - box[0], box[3] - box[1]
+        return np.array([box[0] + width / 2, box[1] + height / 2, width * height, width / height])
+
+    def first(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.concatenate([z, np.zeros(3)]), self.p_first
+
+    def q(self, _x: np.ndarray) -> np.ndarray:
+        return np.diag([1, 1, 1, 1, 0.01, 0.01, 0.0001])
+
+    def r(self, _x: np.ndarray) -> np.ndarray:
+        return np.diag([1.0, 1, 10, 10])
+
+
+class DeepSortMatrices:
+    """The eight dimensions of DeepSORT's authors, that ByteTrack's take over: x, y, a, h and velocities."""
+
+    f = np.eye(8) + np.eye(8, k=4)
+    h = np.eye(4, 8)
+
+    def measure(self, box: np.ndarray) -> np.ndarray:
+        width, height = box[2] - box[0], box[3] - box[1]
+        return np.array([box[0] + width / 2, box[1] + height / 2, width / height, height])
+
+    def first(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        position, velocity = 2 * z[3] / 20, 10 * z[3] / 160
+        deviations = [position, position, 1e-2, position, velocity, velocity, 1e-5, velocity]
+        return np.concatenate([z, np.zeros(4)]), np.diag(np.square(deviations))
+
+    def q(self, x: np.ndarray) -> np.ndarray:
+        position, velocity = x[3] / 20, x[3] / 160
+        return np.diag(np.square([position, position, 1e-2, position, velocity, velocity, 1e-5, velocity]))
+
+    def r(self, x: np.ndarray) -> np.ndarray:
+        return np.diag(np.square([x[3] / 20, x[3] / 20, 1e-1, x[3] / 20]))
+
+
+Matrices = SortMatrices | DeepSortMatrices
+BOTH = [(AreaMotion(), SortMatrices()), (HeightMotion(), DeepSortMatrices())]
+MOTIONS = [motion for motion, _ in BOTH]
+IDS = ["area", "height"]
+
+
+@dataclass
+class MatrixTrack:
     """One track, as the textbooks have it: x' = Fx, P' = FPFᵀ + Q; K = PHᵀ(HPHᵀ + R)⁻¹."""
 
-    def __init__(self, motion: Motion, box: np.ndarray) -> None:
-        self.motion = motion
-        start = motion.initial(motion.measure(box[None]))[:, 0]
-        self.x = np.concatenate([start[0], start[1]])
-        self.p = np.diag(np.concatenate([start[2], start[4]]))
-        self.f = np.block([[np.eye(4), np.eye(4)], [np.zeros((4, 4)), np.eye(4)]])
-        self.h = np.eye(4, 8)
+    matrices: Matrices
+    x: np.ndarray
+    p: np.ndarray
 
     def predict(self) -> None:
-        noise = [np.broadcast_to(part, (1, 4))[0] for part in self.motion.process_noise(self.x[None, :4])]
-        self.x = self.f @ self.x
-        self.p = self.f @ self.p @ self.f.T + np.diag(np.concatenate(noise))
+        m = self.matrices
+        self.x, self.p = m.f @ self.x, m.f @ self.p @ m.f.T + m.q(self.x)
 
     def update(self, box: np.ndarray) -> None:
-        r = np.diag(np.broadcast_to(self.motion.measurement_noise(self.x[None, :4]), (1, 4))[0])
-        gain = self.p @ self.h.T @ np.linalg.inv(self.h @ self.p @ self.h.T + r)
-        self.x = self.x + gain @ (self.motion.measure(box[None])[0] - self.h @ self.x)
-        self.p = (np.eye(8) - gain @ self.h) @ self.p
+        m = self.matrices
+        gain = self.p @ m.h.T @ np.linalg.inv(m.h @ self.p @ m.h.T + m.r(self.x))
+        self.x = self.x + gain @ (m.measure(box) - m.h @ self.x)
+        self.p = (np.eye(len(self.x)) - gain @ m.h) @ self.p
 
 
 def boxes(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -36,67 +95,99 @@ def boxes(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate([corner, corner + rng.uniform(20, 120, (count, 2))], axis=1)
 
 
-@pytest.mark.parametrize("motion", [AreaMotion(), HeightMotion()], ids=["area", "height"])
-def test_all_tracks_at_once_equal_matrices_one_by_one(motion: Motion) -> None:
+def measured(tracks: BoxFilter, given: np.ndarray) -> np.ndarray:
+    return tracks.motion.measure(reaches_of(given))
+
+
+def boxes_of(tracks: BoxFilter) -> np.ndarray:
+    """(T, 4) xyxy."""
+    return (tracks.reaches() * [[-1], [-1], [1], [1]]).T
+
+
+@pytest.mark.parametrize(("motion", "matrices"), BOTH, ids=IDS)
+def test_all_tracks_at_once_equal_matrices_one_by_one(motion: Motion, matrices: Matrices) -> None:
     rng = np.random.default_rng(3)
     start = boxes(rng, 5)
-    batched, single = BoxFilter(motion), [MatrixFilter(motion, box) for box in start]
-    batched.append(start)
+    batched = BoxFilter(motion)
+    batched.append(measured(batched, start))
+    single = [MatrixTrack(matrices, *matrices.first(matrices.measure(box))) for box in start]
     for step in range(12):
         batched.predict()
         for each in single:
             each.predict()
-        seen = np.flatnonzero(rng.random(5) < 0.7)
+        seen = rng.permutation(5)[: rng.integers(0, 6)]
         now = start[seen] + 4.0 * step + rng.normal(0, 1, (len(seen), 4))
-        batched.update(seen, now)
+        found = np.full(5, -1)
+        found[seen] = np.arange(len(seen))
+        batched.correct(found, measured(batched, now))
         for track, box in zip(seen, now, strict=True):
             single[track].update(box)
         for track, each in enumerate(single):
-            found = np.concatenate([batched.state[POSITION, track], batched.state[VELOCITY, track]])
-            np.testing.assert_allclose(found, each.x, rtol=1e-9, atol=1e-9)
-            variances = np.concatenate([batched.state[2, track], batched.state[4, track]])
-            np.testing.assert_allclose(variances, np.diag(each.p), rtol=1e-8, atol=1e-9)
+            size = len(each.x) - 4
+            state = batched.state[:, :, track]
+            np.testing.assert_allclose(state[POSITION], each.x[:4], rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(state[VELOCITY, :size], each.x[4:], rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(state[VAR_POSITION], np.diag(each.p)[:4], rtol=1e-8, atol=1e-9)
+            np.testing.assert_allclose(state[VAR_VELOCITY, :size], np.diag(each.p)[4:], rtol=1e-8, atol=1e-9)
+            both = np.diag(each.p[:size, 4:])
+            np.testing.assert_allclose(state[COVARIANCE, :size], both, rtol=1e-8, atol=1e-9)
+            assert not state[VELOCITY, size:].any(), "SORT's aspect ratio has no velocity"
 
 
-@pytest.mark.parametrize("motion", [AreaMotion(), HeightMotion()], ids=["area", "height"])
+@pytest.mark.parametrize("motion", MOTIONS, ids=IDS)
+def test_a_track_without_a_measurement_stays_as_predicted(motion: Motion) -> None:
+    tracks = BoxFilter(motion)
+    given = boxes(np.random.default_rng(4), 3)
+    tracks.append(measured(tracks, given))
+    tracks.predict()
+    before = tracks.state.copy()
+    tracks.correct(np.array([-1, 0, -1]), measured(tracks, given[1:2] + 3))
+    assert np.array_equal(tracks.state[:, :, [0, 2]], before[:, :, [0, 2]])
+    assert not np.array_equal(tracks.state[:, :, 1], before[:, :, 1])
+
+
+@pytest.mark.parametrize("motion", MOTIONS, ids=IDS)
 def test_boxes_survive_the_change_of_coordinates(motion: Motion) -> None:
-    given = boxes(np.random.default_rng(1), 20)
-    np.testing.assert_allclose(motion.boxes(motion.measure(given)), given, rtol=1e-9)
-    assert motion.boxes(motion.measure(np.zeros((0, 4)))).shape == (0, 4)
-    flat = np.array([[5.0, 5.0, 5.0, 9.0], [1.0, 2.0, 3.0, 2.0]])
-    assert np.isfinite(motion.boxes(motion.measure(flat))).all(), "boxes without area are no error"
+    given = reaches_of(boxes(np.random.default_rng(1), 20))
+    np.testing.assert_allclose(motion.reaches(motion.measure(given)), given, rtol=1e-9)
+    assert motion.reaches(motion.measure(np.zeros((4, 0)))).shape == (4, 0)
+    flat = reaches_of(np.array([[5.0, 5.0, 5.0, 9.0], [1.0, 2.0, 3.0, 2.0]]))
+    assert np.isfinite(motion.reaches(motion.measure(flat))).all(), "boxes without area are no error"
 
 
-@pytest.mark.parametrize("motion", [AreaMotion(), HeightMotion()], ids=["area", "height"])
+@pytest.mark.parametrize("motion", MOTIONS, ids=IDS)
 def test_a_steady_motion_is_learnt_and_foreseen(motion: Motion) -> None:
     tracks = BoxFilter(motion)
     box = np.array([[100.0, 50.0, 160.0, 170.0]])
-    tracks.append(box)
+    tracks.append(measured(tracks, box))
     for step in range(1, 30):
         tracks.predict()
-        tracks.update(np.array([0]), box + 5.0 * step)
+        tracks.correct(np.array([0]), measured(tracks, box + 5.0 * step))
     for step in range(30, 35):
         tracks.predict()
-        np.testing.assert_allclose(tracks.boxes(), box + 5.0 * step, atol=2.0)
+        np.testing.assert_allclose(boxes_of(tracks), box + 5.0 * step, atol=2.0)
 
 
 def test_an_area_never_becomes_negative() -> None:
     tracks = BoxFilter(AreaMotion())
-    tracks.append(np.array([[0.0, 0.0, 10.0, 10.0]]))
+    tracks.append(measured(tracks, np.array([[0.0, 0.0, 10.0, 10.0]])))
     for side in (9.0, 7.0, 4.0, 1.0):
         tracks.predict()
-        tracks.update(np.array([0]), np.array([[0.0, 0.0, side, side]]))
+        tracks.correct(np.array([0]), measured(tracks, np.array([[0.0, 0.0, side, side]])))
+    assert tracks.state[VELOCITY, 2, 0] < 0, "it shrinks, and would be gone soon"
     for _ in range(50):
         tracks.predict()
-        assert (tracks.boxes()[:, 2:] >= tracks.boxes()[:, :2]).all()
+        assert tracks.state[POSITION, 2, 0] > 0
+        found = boxes_of(tracks)
+        assert (found[:, 2:] >= found[:, :2]).all()
 
 
 def test_tracks_are_kept_by_mask_and_none_is_fine() -> None:
     tracks = BoxFilter(HeightMotion())
     tracks.predict()
-    assert tracks.boxes().shape == (0, 4)
+    assert boxes_of(tracks).shape == (0, 4)
     given = boxes(np.random.default_rng(2), 3)
-    tracks.append(given)
+    tracks.append(measured(tracks, given))
     tracks.keep(np.array([True, False, True]))
     assert len(tracks) == 2
-    np.testing.assert_allclose(tracks.boxes(), given[[0, 2]])
+    np.testing.assert_allclose(boxes_of(tracks), given[[0, 2]])

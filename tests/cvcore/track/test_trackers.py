@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
+from cvcore.track.association import associate
 from cvcore.track.base import UNTRACKED, Tracker
+from cvcore.track.bytetrack import ByteTrack
 from cvcore.track.catalog import TRACKERS, make_tracker
 from cvcore.track.options import ByteTrackOptions, SortOptions
+from cvcore.track.tracks import BEGAN, SEEN
 
 Frame = list[tuple[float, float, float, int]]  # x, y, score, label of boxes 40 wide and 60 high
 EVERY = [SortOptions(min_hits=1, max_age=3), ByteTrackOptions(), ByteTrackOptions(class_aware=True)]
@@ -164,3 +168,70 @@ def test_films_without_anything_are_no_error(options: SortOptions | ByteTrackOpt
 def test_parameters_that_cannot_be_are_refused(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()  # type: ignore[operator]
+
+
+def pair_up(gain: np.ndarray) -> list[tuple[int, int]]:
+    rows, columns = linear_sum_assignment(gain, maximize=True)
+    return [(i, k) for i, k in zip(rows.tolist(), columns.tolist(), strict=True) if gain[i, k] > 0]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_one_assignment_is_bytetracks_three(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    num_tracks, num_detections = rng.integers(1, 25, 2)
+    options = ByteTrackOptions(fuse_score=bool(seed % 2))
+    iou = rng.random((num_tracks, num_detections)) * (rng.random((num_tracks, num_detections)) < 0.6)
+    kind = rng.choice([0, 1, -1], num_tracks).astype(np.int8)
+    scores = rng.random(num_detections)
+    high, low = scores >= options.high_score, (scores >= options.low_score) & (scores < options.high_score)
+    fused = iou * scores if options.fuse_score else iou
+
+    pairs = pair_up(np.maximum(fused - options.min_iou_first, 0) * np.outer(kind != 1, high))
+    rows, columns = np.zeros(num_tracks, bool), np.zeros(num_detections, bool)
+    rows[[i for i, _ in pairs]] = True
+    columns[[k for _, k in pairs]] = True
+    pairs += pair_up(np.maximum(iou - options.min_iou_second, 0) * np.outer((kind == 0) & ~rows, low))
+    pairs += pair_up(
+        np.maximum(fused - options.min_iou_unconfirmed, 0) * np.outer(kind == 1, high & ~columns)
+    )
+
+    tracker = ByteTrack(options)
+    column_of, _ = associate(tracker._gain(iou, kind, scores, np.zeros(num_detections, np.int64)))
+    found = [(i, k) for i, k in enumerate(column_of.tolist()) if k >= 0]
+    assert found == sorted(pairs)
+
+
+@pytest.mark.parametrize(
+    ("began", "overlap", "labels", "class_aware", "kept"),
+    [
+        pytest.param((1, 10), 0.9, (0, 0), False, [True, False], id="the lost one was followed for longer"),
+        pytest.param((9, 10), 0.9, (0, 0), False, [False, True], id="the one that is seen was"),
+        pytest.param((5, 10), 0.9, (0, 0), False, [True, False], id="for as long: the lost one stays"),
+        pytest.param((1, 10), 0.8, (0, 0), False, [True, True], id="too far apart"),
+        pytest.param((1, 10), 0.9, (0, 1), False, [True, False], id="classes do not matter"),
+        pytest.param((1, 10), 0.9, (0, 1), True, [True, True], id="classes matter"),
+    ],
+)
+def test_of_doubles_one_is_dropped(
+    began: tuple[int, int], overlap: float, labels: tuple[int, int], class_aware: bool, kept: list[bool]
+) -> None:
+    tracker = ByteTrack(ByteTrackOptions(class_aware=class_aware))
+    tracker._tracks.begin(np.ones((4, 2)), np.array(labels), 1)
+    tracker._tracks.table[BEGAN] = began
+    tracker._tracks.table[SEEN] = 20, 25  # the first is lost
+    keep, seen = np.array([True, True]), np.array([False, True])
+    similarity = np.array([[0.0, overlap, overlap], [0.0, 0.95, 0.0]])
+    tracker._drop_doubles(keep, seen, similarity, np.array([-1, 1, -1]))
+    assert keep.tolist() == kept
+
+
+@pytest.mark.parametrize("options", EVERY, ids=IDS)
+@pytest.mark.parametrize("cuts", [[], [1], [7, 8, 31], list(range(1, 60))])
+def test_cuts_between_frames_do_not_matter(options: SortOptions | ByteTrackOptions, cuts: list[int]) -> None:
+    film = crowd(21)
+    tracker, found = make_tracker(options), []
+    for start, stop in zip([0, *cuts], [*cuts, len(film)], strict=True):
+        found += run(tracker, film[start:stop])
+        other = make_tracker(options)  # a tracker of another video beside it
+        run(other, film[:5])
+    assert found == run(make_tracker(options), film)
