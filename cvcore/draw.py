@@ -58,9 +58,10 @@ def draw_scene(
     note: str = "",
     alarm: bool = False,
 ) -> Picture:
-    """A copy of a picture, (H, W, 3) uint8 RGB, with trails, boxes with their texts, and a note on top.
+    """A copy of a picture, (H, W, 3) uint8 RGB, with trails, boxes with their texts, and a note.
 
-    With `alarm`, the note is red and so is a frame around the picture.
+    Of boxes that overlap, the first lies on top. The note is at the lower left, where it hides the fewest
+    tags: they are above their boxes. With `alarm`, it is red and so is a frame around the picture.
     """
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")  # colours with a fourth value are mixed with what is there
@@ -69,15 +70,16 @@ def draw_scene(
     font = ImageFont.load_default(max(9.0, shorter / 32))
     for trail in trails:
         _draw_trail(draw, trail, line, image.size)
-    for each in boxes:
+    for each in reversed(boxes):
         _draw_box(draw, each, line, image.size)
-    for each in boxes:
+    for each in reversed(boxes):
         if each.text:
             _draw_tag(draw, each, font, image.size)
     if alarm:
         draw.rectangle((0, 0, image.width - 1, image.height - 1), outline=_ALARM, width=2 * line)
     if note:
-        _draw_text(draw, (line * 2, line * 2), note, font, _ALARM if alarm else (0, 0, 0), (255, 255, 255))
+        top = image.height - 2 * line - _tag_size(draw, note, font)[1]
+        _draw_text(draw, (line * 2, top), note, font, _ALARM if alarm else (0, 0, 0), (255, 255, 255))
     return np.asarray(image)
 
 
@@ -123,13 +125,18 @@ def _dashes(start: float, end: float, line: int) -> list[tuple[float, float]]:
 
 def _draw_tag(draw: ImageDraw.ImageDraw, each: DrawnBox, font: Font, size: tuple[int, int]) -> None:
     """The text above the box, or inside of it at the picture's top, never beyond the picture's edges."""
-    left, top, right, bottom = draw.textbbox((0, 0), each.text, font=font)
-    width, height = right - left + 4, bottom - top + 4
+    width, height = _tag_size(draw, each.text, font)
     x = min(max(0.0, each.box[0]), max(0.0, size[0] - width))
     y = each.box[1] - height if each.box[1] >= height else each.box[1]
     y = min(max(0.0, y), max(0.0, size[1] - height))
     dark = 0.299 * each.color[0] + 0.587 * each.color[1] + 0.114 * each.color[2] > 140
     _draw_text(draw, (x, y), each.text, font, each.color, (0, 0, 0) if dark else (255, 255, 255))
+
+
+def _tag_size(draw: ImageDraw.ImageDraw, text: str, font: Font) -> tuple[float, float]:
+    """Width and height, pixels, of a text with its margins."""
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+    return right - left + 4, bottom - top + 4
 
 
 def _draw_text(

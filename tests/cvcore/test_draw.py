@@ -77,6 +77,24 @@ def test_huge_boxes_and_far_trails_cost_nothing() -> None:
     assert (drawn[100:150, 50:250] == 90).all()
 
 
+def test_the_note_leaves_tags_at_the_top_alone() -> None:
+    box = DrawnBox((0, 0, 120, 100), "#1 bolt", (255, 220, 0))
+    plain, noted = draw_scene(BLANK, [box]), draw_scene(BLANK, [box], note="55  4.58 s")
+    differs = (plain != noted).any(axis=2)
+    assert differs.any()
+    assert not differs[:150].any()
+    assert not differs[-1].any(), "it lies inside of the picture"
+
+
+def test_the_first_of_overlapping_boxes_lies_on_top() -> None:
+    best = DrawnBox((50, 60, 150, 160), "best", (255, 0, 0))
+    worse = DrawnBox((50, 60, 150, 160), "much worse", (0, 0, 255))
+    drawn = draw_scene(BLANK, [best, worse])
+    assert tuple(drawn[160, 100]) == (255, 0, 0)
+    alone = draw_scene(BLANK, [best])
+    assert (drawn[49:60, 50:70] == alone[49:60, 50:70]).all(), "its tag too"
+
+
 def test_an_alarm_frames_the_picture_in_red() -> None:
     calm, alarmed = draw_scene(BLANK, [], note="7"), draw_scene(BLANK, [], note="7", alarm=True)
     assert (calm[-1] == 90).all()
