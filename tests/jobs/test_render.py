@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,12 +14,14 @@ import pytest
 
 from cvcore.draw import track_color
 from cvcore.errors import SpecError
+from cvcore.video.decode import open_frames
 from jobs.render import pair_frames, render_video
 from jobs.report.colors import label_color, parse_color
 from jobs.report.run import read_decoding, read_run
 from jobs.run_folder import RunFolder
-from jobs.storage import Access
+from jobs.storage import Access, ObjectChanged, ObjectMissing
 from jobs.storage.local import LocalStore
+from tests.cvcore.video.clips import make_clip
 from tests.jobs.report.fabricate import detection, failed_frame, frame_row, save_clip, write_run
 
 NUM_FRAMES = 24
@@ -138,6 +142,56 @@ def test_a_sampled_run_gives_its_frames_at_their_times(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "out.mp4")) as video:
         times = [frame.time for frame in video.decode(video=0)]
     assert times == pytest.approx([frame / 25 for frame in range(0, NUM_FRAMES, 4)], abs=1e-3)
+
+
+def test_sampled_frames_are_drawn_into_their_own_pictures(tmp_path: Path) -> None:
+    run = make_run(tmp_path, stride=4)
+    render_video(str(run), video="a.mp4", out=str(tmp_path / "out.mp4"), access=ACCESS)
+    plain = np.stack([frame[330:430:5, ::5] for frame in frames_of(tmp_path / "a.mp4")]).astype(int)
+    for number, frame in enumerate(frames_of(tmp_path / "out.mp4")):
+        distances = np.abs(plain - frame[330:430:5, ::5]).mean(axis=(1, 2, 3))
+        assert int(distances.argmin()) == 4 * number
+
+
+def test_frames_lost_before_the_first_are_shown_too(tmp_path: Path) -> None:
+    uri = save_clip(tmp_path / "a.mp4", num_frames=NUM_FRAMES, size=(WIDTH, HEIGHT))
+    frames = list(open_frames(io.BytesIO(Path(uri).read_bytes())))
+    rows = [failed_frame(uri, i, i / 25) if i < 3 else frame_row(uri, i, i / 25, []) for i, _, _ in frames]
+    run = write_run(tmp_path / "run", rows, tracked=True)
+    done = render_video(run, video="a.mp4", out=str(tmp_path / "out.mp4"), access=ACCESS)
+    red = [
+        bool(is_near(frame[200:280, :3], (200, 30, 30)).any(axis=1).mean() > 0.8)
+        for frame in frames_of(tmp_path / "out.mp4")
+    ]
+    assert done.num_frames == NUM_FRAMES
+    assert red == [True] * 3 + [False] * (NUM_FRAMES - 3)
+
+
+def test_times_below_zero_are_moved_to_it(tmp_path: Path) -> None:
+    """An MPEG transport stream counts 33 bits of ticks: after 26 hours its times begin anew."""
+    clip = tmp_path / "a.ts"
+    ticks = [2**33 - 30_000 + 3_600 * i for i in range(NUM_FRAMES)]
+    clip.write_bytes(make_clip("h264", "ts", num_frames=NUM_FRAMES, pts=ticks, time_base=Fraction(1, 90_000)))
+    frames = [(index, second) for index, second, _ in open_frames(io.BytesIO(clip.read_bytes()))]
+    assert frames[0][1] < 0, "what is tested"
+    rows = [frame_row(str(clip), index, second, []) for index, second in frames]
+    run = write_run(tmp_path / "run", rows, tracked=True)
+    render_video(run, video="a.ts", out=str(tmp_path / "out.mp4"), access=ACCESS)
+    with av.open(str(tmp_path / "out.mp4")) as video:
+        times = [frame.time for frame in video.decode(video=0)]
+    assert times == pytest.approx([second - frames[0][1] for _, second in frames], abs=1e-3)
+
+
+def test_a_video_that_is_not_what_it_was_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    out = tmp_path / "out.mp4"
+    (tmp_path / "a.mp4").write_bytes(make_clip("h264", "mp4", num_frames=3))
+    with pytest.raises(ObjectChanged):
+        render_video(str(run), video="a.mp4", out=str(out), access=ACCESS)
+    (tmp_path / "a.mp4").unlink()
+    with pytest.raises(ObjectMissing):
+        render_video(str(run), video="a.mp4", out=str(out), access=ACCESS)
+    assert not out.exists()
 
 
 def test_names_that_fit_no_video_or_several_are_refused(tmp_path: Path) -> None:
