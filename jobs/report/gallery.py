@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jobs.report.rows import RowBatch
+from jobs.report.rows import NO_FRAME, RowBatch
 
 ShelfName = Literal["sample", "highest", "lowest", "uncertain", "empty", "failed"]
 
@@ -37,6 +37,11 @@ class Candidate(NamedTuple):
     part: str
     row: int
     value: float
+
+    @property
+    def spot(self) -> tuple[str, int]:
+        """What a shelf shows once: an image, or of a video's neighbouring frames, which look alike, one."""
+        return self.uri, self.frame if self.frame == NO_FRAME else self.frame // FRAMES_A_SPOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +146,11 @@ DEFAULT_SIZES: dict[ShelfName, int] = {
     "empty": 16,
     "failed": 24,
 }
+FRAMES_A_SPOT = 50
 
 
 class Shelf:
-    """One tab of the gallery in the making: the best `size` candidates of every group.
+    """One tab of the gallery in the making: of every group the best `size` candidates that look different.
 
     Memory is bounded by groups times `size`. What `choose` returns depends on the rows offered alone, not on
     their order or on how they were cut into batches.
@@ -186,7 +192,7 @@ class Shelf:
                 self._keep(group, candidate)
 
     def choose(self) -> list[Candidate]:
-        """At most `size` candidates, distinct in location, groups taking turns.
+        """At most `size` candidates, distinct in what they show, groups taking turns.
 
         In each turn the group whose next candidate ranks best goes first; for random choices, where ranks
         say nothing, the group that was offered most.
@@ -201,7 +207,7 @@ class Shelf:
                     del queues[name]
                 if candidate is not None and len(chosen) < self.size:
                     chosen.append(candidate)
-                    seen.add((candidate.uri, candidate.frame))
+                    seen.add(candidate.spot)
         return chosen if self._is_random else sorted(chosen)
 
     @property
@@ -219,6 +225,11 @@ class Shelf:
 
     def _keep(self, group: str, candidate: Candidate) -> None:
         kept = self._groups.setdefault(group, [])
+        same = next((one for one in kept if one.spot == candidate.spot), None)
+        if same is not None:
+            if same <= candidate:
+                return
+            kept.remove(same)
         bisect.insort(kept, candidate)
         del kept[self.size :]
 
@@ -226,7 +237,7 @@ class Shelf:
 def _next_unseen(queue: deque[Candidate], seen: set[tuple[str, int]]) -> Candidate | None:
     while queue:
         candidate = queue.popleft()
-        if (candidate.uri, candidate.frame) not in seen:
+        if candidate.spot not in seen:
             return candidate
     return None
 

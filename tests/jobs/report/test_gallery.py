@@ -8,9 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs.report.gallery import DEFAULT_SIZES, Candidate, Shelf, ShelfName, binary_entropy
+from jobs.report.gallery import DEFAULT_SIZES, FRAMES_A_SPOT, Candidate, Shelf, ShelfName, binary_entropy
 from jobs.report.rows import iter_batches
-from tests.jobs.report.fabricate import LABELS, detection, failed_row, ok_row, part_bytes, random_rows
+from tests.jobs.report.fabricate import (
+    LABELS,
+    detection,
+    failed_row,
+    frame_row,
+    ok_row,
+    part_bytes,
+    random_rows,
+)
 
 BOX = (0.0, 0.0, 10.0, 10.0)
 ROWS = random_rows(11, 300)
@@ -144,3 +152,30 @@ def test_only_failures_leave_the_other_shelves_empty() -> None:
 def test_a_shelf_without_places_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Shelf("highest", 0)
+
+
+def film(uri: str, scores: list[float]) -> list[dict[str, Any]]:
+    """Rows of a video's frames."""
+    return [frame_row(uri, i, i / 25, [detection(0, score, BOX)]) for i, score in enumerate(scores)]
+
+
+def test_of_neighbouring_frames_the_best_is_shown() -> None:
+    scores = [0.5 + i % FRAMES_A_SPOT / 1000 for i in range(3 * FRAMES_A_SPOT)]
+    chosen = fill("highest", 8, film("/a.mp4", scores) + film("/b.mp4", [0.1] * 9)).choose()
+    last = FRAMES_A_SPOT - 1
+    frames = [(c.uri, c.frame) for c in chosen]
+    assert frames == [("/a.mp4", last + k * FRAMES_A_SPOT) for k in range(3)] + [("/b.mp4", 0)]
+
+
+@pytest.mark.parametrize("name", DEFAULT_SIZES)
+def test_frames_are_chosen_alike_in_any_order(name: ShelfName) -> None:
+    scores = np.random.default_rng(5)
+    rows = [row for uri in ("/a.mp4", "/b.mp4") for row in film(uri, scores.random(900).tolist())]
+    rows += [frame_row("/empty.mp4", i, None, []) for i in range(400)]
+    rows += [failed_row(f"/{i}.jpg", "read", "missing", "gone") for i in range(9)]
+    whole = fill(name, 7, rows).choose()
+    assert len({candidate.spot for candidate in whole}) == len(whole) == 7
+    random.Random(3).shuffle(rows)
+    left, right = fill(name, 7, rows[:800], batch_rows=13), fill(name, 7, rows[800:])
+    right.merge(left)
+    assert [(c.uri, c.frame) for c in right.choose()] == [(c.uri, c.frame) for c in whole]
