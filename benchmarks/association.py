@@ -2,10 +2,16 @@
 
     python benchmarks/association.py [--json]
 
-Both get the same detections, frame by frame, as arrays of their own kind that are made before the clock runs.
-Speed: the detections of the 11 MOT15 sequences. Quality: the two of them that have ground truth, and twenty
-made-up sequences (tests/cvcore/track/synthetic.py). Each tracker runs with its own defaults and with equal
-parameters; SORT's paper ends a track after one frame without a detection, `trackers` after 30.
+Both get the same detections, frame by frame, as arrays of their own kind that are made before the clock runs;
+sequence by sequence they take turns, and the best of several runs counts. Speed: the detections of the 11
+MOT15 sequences. Quality: the two of them that have ground truth, and twenty made-up sequences
+(tests/cvcore/track/synthetic.py), as means over sequences. Each tracker runs with its own defaults, and with
+what the other side or the paper has otherwise, made equal:
+
+* SORT's paper ends a track after one frame without a detection. `trackers` does after 30, and so do our
+  defaults: all other parameters of the two are equal anyway.
+* ByteTrack's authors ask for an IoU of 0.2, 0.5 and 0.3 in the three associations, `trackers` for 0.1 in both
+  of its two.
 """
 
 from __future__ import annotations
@@ -30,8 +36,9 @@ from tests.cvcore.track.synthetic import difficulties, make_film
 PEERS = Path(sys.prefix) / "track_peers"
 MOT15 = Path(os.environ.get("VEEDOR_DATA", ROOT.parent / "shared" / "data")) / "track" / "mot15"
 MIN_SPEEDUP = 5.0
-REPEATS = 3
+REPEATS = 5
 FIELDS = ("hota", "mota", "idf1", "num_switches")
+TOLERANCE = 5e-4
 
 Frames = list[tuple[np.ndarray, np.ndarray]]
 Answers = list[np.ndarray]
@@ -89,33 +96,56 @@ def theirs(name: str, **options: Any) -> Contender:
     )
 
 
-def contenders() -> dict[str, dict[str, Contender]]:
-    """By tracker: ours and theirs, with defaults and with equal parameters."""
+def contests() -> dict[str, dict[str, tuple[Contender, Contender]]]:
+    """By tracker and setting: ours and theirs. Speed is measured with the first setting of each."""
+    least = 0.1
+    equal = ByteTrackOptions(min_iou_first=least, min_iou_second=least, min_iou_unconfirmed=least)
     return {
         "SORT": {
-            "ours": ours(SortOptions()),
-            "ours, equal": ours(SortOptions(max_age=30)),
-            "theirs": theirs("SORTTracker"),
+            "defaults": (ours(SortOptions()), theirs("SORTTracker")),
+            "a track ends after 1 frame, as in the paper": (
+                ours(SortOptions(max_age=1)),
+                theirs("SORTTracker", lost_track_buffer=1),
+            ),
         },
         "ByteTrack": {
-            "ours": ours(ByteTrackOptions()),
-            "theirs": theirs("ByteTrackTracker"),
+            "defaults": (ours(ByteTrackOptions()), theirs("ByteTrackTracker")),
+            f"least IoU {least:g} throughout": (
+                ours(equal),
+                theirs("ByteTrackTracker", minimum_iou_threshold=least),
+            ),
         },
     }
 
 
-def follow(contender: Contender, frames: Frames) -> tuple[float, Answers]:
-    """Seconds, and an id for each detection."""
+def follow(contender: Contender, prepared: list[Any]) -> tuple[float, list[Any]]:
+    """Seconds, and what the tracker gave for each frame."""
+    tracker = contender.make()
+    started = time.perf_counter()
+    got = [contender.update(tracker, frame) for frame in prepared]
+    return time.perf_counter() - started, got
+
+
+def answers(contender: Contender, frames: Frames) -> Answers:
+    """An id for each detection."""
     prepared = contender.prepare(frames)
-    best, got = float("inf"), []
-    for _ in range(REPEATS):
-        tracker, got = contender.make(), []
-        started = time.perf_counter()
-        for frame in prepared:
-            got.append(contender.update(tracker, frame))
-        best = min(best, time.perf_counter() - started)
-    pairs = zip(prepared, got, frames, strict=True)
-    return best, [contender.answer(given, found, len(scores)) for given, found, (_, scores) in pairs]
+    _, got = follow(contender, prepared)
+    triples = zip(prepared, got, frames, strict=True)
+    return [contender.answer(given, found, len(scores)) for given, found, (_, scores) in triples]
+
+
+def rates(pair_: tuple[Contender, Contender], films: list[Frames]) -> tuple[float, float]:
+    """Frames a second of both over all films, of the best run of each film."""
+    seconds = np.zeros(2)
+    for frames in films:
+        prepared = [each.prepare(frames) for each in pair_]
+        runs = [
+            [follow(each, given)[0] for each, given in zip(pair_, prepared, strict=True)]
+            for _ in range(REPEATS)
+        ]
+        seconds += np.min(runs, axis=0)
+    first, second = sum(map(len, films)) / seconds
+    return float(first), float(second)
 
 
 def mot15_frames(rows: MotRows) -> Frames:
@@ -166,6 +196,30 @@ def sequences() -> dict[str, tuple[Frames, MotRows]]:
     return found
 
 
+def group_of(name: str) -> str:
+    """TUD for both real sequences, and the kind of trouble of the others."""
+    return "TUD" if name.startswith("TUD") else name.partition(",")[0].rstrip(" 0123456789")
+
+
+def quality(contender: Contender, films: dict[str, tuple[Frames, MotRows]]) -> dict[str, Any]:
+    """Means over sequences: of all, of each group; and the figures of each."""
+    pairs = {name: pair(truth, frames, answers(contender, frames)) for name, (frames, truth) in films.items()}
+    found = evaluate_tracking(pairs)
+    each = {name: {key: float(getattr(m, key)) for key in FIELDS} for name, m in found.sequences.items()}
+    groups: dict[str, list[dict[str, float]]] = {}
+    for name, figures in each.items():
+        groups.setdefault(group_of(name), []).append(figures)
+    return {
+        "mean": _mean(list(each.values())),
+        "groups": {name: _mean(members) for name, members in groups.items()},
+        "sequences": {name: {key: round(value, 4) for key, value in fs.items()} for name, fs in each.items()},
+    }
+
+
+def _mean(figures: list[dict[str, float]]) -> dict[str, float]:
+    return {key: round(float(np.mean([each[key] for each in figures])), 4) for key in FIELDS}
+
+
 def main() -> None:
     """Measure speed and quality, and compare."""
     asked = argument_parser("association", __doc__).parse_args()
@@ -174,62 +228,47 @@ def main() -> None:
     sys.path.append(str(PEERS))
     claims: list[Claim] = []
     details: dict[str, Any] = {}
-    speed = {
-        folder.name: mot15_frames(read_mot((folder / "det" / "det.txt").read_text()))
-        for folder in sorted(MOT15.glob("*"))
-        if folder.is_dir()
-    }
-    num_frames = sum(map(len, speed.values()))
+    folders = [folder for folder in sorted(MOT15.glob("*")) if folder.is_dir()]
+    real = [mot15_frames(read_mot((folder / "det" / "det.txt").read_text())) for folder in folders]
     films = sequences()
-    for name, runs in contenders().items():
-        rates, quality = {}, {}
-        for who, contender in runs.items():
-            rates[who] = num_frames / sum(follow(contender, frames)[0] for frames in speed.values())
-            pairs = {
-                film: pair(truth, frames, follow(contender, frames)[1])
-                for film, (frames, truth) in films.items()
-            }
-            quality[who] = evaluate_tracking(pairs)
-        ratio = rates["ours"] / rates["theirs"]
-        claims.append(
-            Claim(
-                f"{name}: frames/s over the {len(speed)} MOT15 sequences, ÷ `trackers`",
-                f"≥ {MIN_SPEEDUP:g}",
-                f"{ratio:.1f} ({rates['ours']:,.0f} / {rates['theirs']:,.0f})",
-                ratio >= MIN_SPEEDUP,
+    crowded = [frames for name, (frames, _) in films.items() if name.startswith("crowding")]
+    for name, settings in contests().items():
+        details[name] = {}
+        first = next(iter(settings.values()))
+        for which, of, target in (
+            (f"the {len(real)} MOT15 sequences", real, MIN_SPEEDUP),
+            ("the crowded made-up sequences", crowded, None),
+        ):
+            mean = np.mean([len(scores) for frames in of for _, scores in frames])
+            mine, other = rates(first, of)
+            claims.append(
+                Claim(
+                    f"{name}: frames/s over {which} ({mean:.1f} detections a frame), ÷ `trackers`",
+                    f"≥ {target:g}" if target else "-",
+                    f"{mine / other:.1f} ({mine:,.0f} / {other:,.0f})",
+                    mine / other >= target if target else None,
+                )
             )
-        )
-        claims += [_quality_claim(name, who, quality) for who in runs if who != "theirs"]
-        details[name] = {
-            who: {
-                "frames_per_s": round(rates[who], 1),
-                "combined": _figures(found.combined),
-                "sequences": {film: _figures(each) for film, each in found.sequences.items()},
-            }
-            for who, found in quality.items()
-        }
+        for setting, (mine_, other_) in settings.items():
+            both = {"ours": quality(mine_, films), "trackers": quality(other_, films)}
+            details[name][setting] = both
+            claims.append(_quality_claim(name, setting, both, len(films)))
     report("association", claims, details, asked.json)
 
 
-def _quality_claim(name: str, who: str, quality: dict[str, Any]) -> Claim:
-    ours, theirs = _figures(quality[who].combined), _figures(quality["theirs"].combined)
-    better = all(ours[key] >= theirs[key] - 5e-4 for key in ("hota", "mota", "idf1"))
-    settings = "its paper's parameters" if who == "ours" else "the same parameters as `trackers`"
+def _quality_claim(name: str, setting: str, both: dict[str, Any], num_films: int) -> Claim:
+    mine, other = both["ours"]["mean"], both["trackers"]["mean"]
     return Claim(
-        f"{name}, {settings}: HOTA / MOTA / IDF1 / id switches over {len(quality[who].sequences)} sequences, "
+        f"{name}, {setting}: HOTA / MOTA / IDF1 / id switches, means over {num_films} sequences, "
         "beside `trackers`",
-        "equal or better",
-        f"{_line(ours)} beside {_line(theirs)}",
-        better,
+        "first three equal or better",
+        f"{_line(mine)} beside {_line(other)}",
+        all(mine[key] >= other[key] - TOLERANCE for key in FIELDS[:3]),
     )
 
 
-def _figures(metrics: Any) -> dict[str, float]:
-    return {key: round(float(getattr(metrics, key)), 4) for key in FIELDS}
-
-
 def _line(figures: dict[str, float]) -> str:
-    return " / ".join(f"{figures[key]:.3f}" for key in FIELDS[:3]) + f" / {figures['num_switches']:.0f}"
+    return " / ".join(f"{figures[key]:.3f}" for key in FIELDS[:3]) + f" / {figures['num_switches']:.1f}"
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cvcore.track.association import NONE, associate, gains, overlaps, reaches_of
-from cvcore.track.base import Floats, Ints
+from cvcore.track.base import UNTRACKED, Floats, Ints
 from cvcore.track.kalman import VELOCITY, HeightMotion
 from cvcore.track.options import ByteTrackOptions
 from cvcore.track.tracks import BEGAN, ID, LABEL, SEEN, Tracks
 
 # A lost track whose prediction overlaps what continues another one by more is the same object: the one of
 # them that was followed for less time is dropped, as in the authors' code.
-DUPLICATE_IOU = 0.85
+_DUPLICATE_IOU = np.array(0.85)
 _HEIGHT = 3
 # What the first association gains weighs more than all that the others can.
 _FIRST = 1e8
@@ -40,18 +40,17 @@ class ByteTrack:
         # looked at, low and high.
         self._new_score = np.array(chosen.new_track_score)
         self._scores = np.array([chosen.low_score, chosen.high_score])
-        self._least = np.array(
-            [
-                [1.0, chosen.min_iou_second, chosen.min_iou_first],
-                [1.0, 1.0, chosen.min_iou_unconfirmed],
-                [1.0, 1.0, chosen.min_iou_first],
-            ]
-        )
-        self._weight = np.array([[0.0, 1.0, _FIRST], [0.0, 0.0, 1.0], [0.0, 0.0, _FIRST]])
+        least = [
+            [1.0, chosen.min_iou_second, chosen.min_iou_first],
+            [1.0, 1.0, chosen.min_iou_unconfirmed],
+            [1.0, 1.0, chosen.min_iou_first],
+        ]
+        weight = [[0.0, 1.0, _FIRST], [0.0, 0.0, 1.0], [0.0, 0.0, _FIRST]]
+        self._rules = np.array([least, weight])
 
     def update(self, boxes: Floats, scores: Floats, label_ids: Ints) -> Ints:
         """Associate, believe what is seen for the second time, begin tracks and end others."""
-        options, tracks = self._options, self._tracks
+        tracks = self._tracks
         self._frame += 1
         reaches = reaches_of(boxes)
         measured = self._motion.measure(reaches)
@@ -62,25 +61,28 @@ class ByteTrack:
         similarity = overlaps(tracks.filter.reaches(), reaches)
         kind = followed.view(np.int8) - believed.view(np.int8)
         found, owner = associate(self._gain(similarity, kind, scores, label_ids))
-        tracks.filter.correct(found, measured)
         seen = found > NONE
+        tracks.filter.correct(found, measured, seen=seen)
         np.putmask(tracks.table[SEEN], seen, self._frame)
-        self._believe(owner, believed)
-        if np.count_nonzero(seen) < len(seen):
-            keep = seen | (believed & (tracks.table[SEEN] >= self._frame - options.max_lost))
-            self._drop_doubles(keep, seen, similarity, owner)
-        else:
-            keep = seen
-        num_before = len(seen)
+        if np.count_nonzero(believed) < len(believed):
+            self._believe_again(owner, believed)
+        keep = self._keep(seen, believed, similarity, owner)
+        ids = self._ids(owner)
         new = ((owner == NONE) & (scores >= self._new_score)).nonzero()[0]
         if len(new):
-            owner.put(new, np.arange(num_before, num_before + len(new)))
             tracks.begin(measured.take(new, axis=1), label_ids.take(new), self._frame)
+            keep = np.concatenate((keep, np.ones(len(new), bool)))
             if self._frame == 1:  # tracks of the first frame are believed at once
-                tracks.believe(owner.take(new))
-        ids = tracks.ids(owner)
-        if np.count_nonzero(keep) < num_before:
-            tracks.keep(np.concatenate((keep, np.ones(len(new), bool))))
+                tracks.believe(np.arange(len(new)))
+                ids.put(new, tracks.table[ID])
+        tracks.keep(keep)
+        return ids
+
+    def _ids(self, owner: Ints) -> Ints:
+        if not len(self._tracks):
+            return owner  # without tracks, all are -1
+        ids = self._tracks.ids(owner)
+        np.putmask(ids, owner == NONE, UNTRACKED)
         return ids
 
     def _gain(
@@ -90,25 +92,39 @@ class ByteTrack:
         level = self._scores.searchsorted(scores, "right")
         if self._options.fuse_score:
             similarity = similarity * np.where(level == 2, scores, 1.0)
-        gain = gains(similarity, self._least.take(kind, axis=0).take(level, axis=1))
-        gain *= self._weight.take(kind, axis=0).take(level, axis=1)
+        least, weight = self._rules.take(kind, axis=1).take(level, axis=2)
+        gain = gains(similarity, least)
+        gain *= weight
         if self._options.class_aware:
             gain *= self._tracks.table[LABEL][:, None] == label_ids
         return gain
 
-    def _believe(self, owner: Ints, believed: Bools) -> None:
+    def _believe_again(self, owner: Ints, believed: Bools) -> None:
         """Believe tracks that are seen for the second time, in the order of their detections."""
-        if np.count_nonzero(believed) == len(believed):
-            return
         owned = owner.compress(owner > NONE)
         self._tracks.believe(owned.compress(~believed.take(owned)))
 
-    def _drop_doubles(self, keep: Bools, seen: Bools, similarity: Floats, owner: Ints) -> None:
-        """Change `keep` where a lost track and one that is seen are the same."""
-        lost = (keep & ~seen).nonzero()[0]
-        rows, columns = (similarity.take(lost, axis=0) > DUPLICATE_IOU).nonzero()
-        if not len(rows):
-            return
+    def _keep(self, seen: Bools, believed: Bools, similarity: Floats, owner: Ints) -> Bools:
+        """Which tracks stay: not those seen once and not again, those lost for too long, and doubles."""
+        if np.count_nonzero(seen) == len(seen):
+            return seen
+        keep: Bools = self._tracks.table[SEEN] >= self._frame - self._options.max_lost
+        if np.count_nonzero(believed) < len(believed):
+            keep &= seen | believed
+        lost = (keep > seen).nonzero()[0]
+        alike = similarity.take(lost, axis=0) > _DUPLICATE_IOU
+        if np.count_nonzero(alike):
+            self._drop_doubles(keep, lost, alike, owner)
+        return keep
+
+    def _drop_doubles(self, keep: Bools, lost: Ints, alike: Bools, owner: Ints) -> None:
+        """Change `keep` where a lost track and one that is seen are the same.
+
+        Args:
+            lost: (L,) tracks.
+            alike: (L, N) whether their predictions nearly are the detections.
+        """
+        rows, columns = alike.nonzero()
         table = self._tracks.table
         theirs, ours = lost.take(rows), owner.take(columns)
         real = ours >= 0

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cvcore.track.association import NONE, Floats, Ints
+from cvcore.track.association import Floats, Ints
 
 # Rows of the state: what is believed of each coordinate, and the variances of noise that it meets.
 POSITION, VELOCITY, VAR_POSITION, COVARIANCE, VAR_VELOCITY = range(5)
@@ -88,7 +88,7 @@ class BoxFilter:
         self.state = _STEP.dot(self.state.reshape(NUM_ROWS, -1)).reshape(shape)
         self.motion.after_step(self.state)
 
-    def correct(self, found: Ints, measured: Floats) -> None:
+    def correct(self, found: Ints, measured: Floats, *, seen: npt.NDArray[np.bool_]) -> None:
         """Correct tracks by measurements.
 
         K = P'Hᵀ(HP'Hᵀ + R)⁻¹, x = x' + K(z - Hx'), P = (I - KH)P', where H takes the position.
@@ -96,12 +96,12 @@ class BoxFilter:
         Args:
             found: (T,) the measurement of each track; -1 where it has none, and stays as predicted.
             measured: (4, N) coordinates.
+            seen: (T,) which tracks have one.
         """
         if not len(found) or not measured.shape[1]:
             return
         position, velocity, var_p, cov, var_v, _, _, noise = self.state
         weight = var_p + noise
-        seen = found > NONE
         np.divide(seen if np.count_nonzero(seen) < len(found) else _ONE, weight, out=weight)  # 0: unmoved
         gain_p, gain_v = var_p * weight, cov * weight
         surprise = measured.take(found, axis=1)
@@ -188,7 +188,8 @@ class HeightMotion:
 
     _RATIO, _HEIGHT = 2, 3
 
-    _INITIAL = _terms((2 / 20, 1e-2), (10 / 160, 1e-5))
+    _INITIAL_POSITION = _terms((2 / 20, 1e-2))
+    _INITIAL_VELOCITY = _terms((10 / 160, 1e-5))
     _PROCESS = _terms((1 / 20, 1e-2), (1 / 160, 1e-5))
     _MEASUREMENT = _terms((1 / 20, 1e-1))
 
@@ -208,20 +209,20 @@ class HeightMotion:
     def initial(self, measured: Floats) -> Floats:
         state = np.zeros((NUM_ROWS, *measured.shape))
         state[POSITION] = measured
-        state[VAR_POSITION : VAR_VELOCITY + 1 : 2] = self._variances(self._INITIAL, measured)
+        self._set(state[VAR_POSITION], self._INITIAL_POSITION, measured)
+        self._set(state[VAR_VELOCITY], self._INITIAL_VELOCITY, measured)
         return state
 
     def before_step(self, state: Floats) -> None:
-        state[PROCESS_POSITION : PROCESS_VELOCITY + 1] = self._variances(self._PROCESS, state[POSITION])
+        self._set(state[PROCESS_POSITION : PROCESS_VELOCITY + 1], self._PROCESS, state[POSITION])
 
     def after_step(self, state: Floats) -> None:
-        state[MEASUREMENT] = self._variances(self._MEASUREMENT, state[POSITION])[0]
+        self._set(state[MEASUREMENT], self._MEASUREMENT, state[POSITION])
 
-    def _variances(self, terms: Floats, position: Floats) -> Floats:
-        """(K, 4, N) of `terms` at the heights of now."""
+    def _set(self, rows: Floats, terms: Floats, position: Floats) -> None:
+        """Set whole rows of a state, (K, 4, N) or (4, N), to what `terms` are at the heights of now."""
         height = position[self._HEIGHT]
         basis = np.empty((2, len(height)))
         np.multiply(height, height, out=basis[0])
         basis[1] = 1.0
-        variances: Floats = terms.dot(basis).reshape(len(terms) // 4, 4, -1)
-        return variances
+        terms.dot(basis, out=rows.reshape(len(terms), -1))  # a view, as whole rows are contiguous

@@ -1,4 +1,4 @@
-"""The parameters of the trackers, with the values that their papers and authors give."""
+"""The parameters of the trackers; values are those of papers and authors where nothing else is said."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ def _check(options: Any, *fractions: str, **least: int) -> None:
 class SortOptions:
     """SORT (Bewley et al. 2016, arXiv:1602.00763, section 3).
 
+    Values are those of the paper and its authors' code, but for `max_age`: the paper's 1 gives an object that
+    is missed in two frames a new id, which costs far more than what a wait as long as ByteTrack's does
+    (docs/benchmarks.md).
+
     Attributes:
         min_score: detections below are not looked at.
         min_iou: a detection and a track's prediction that overlap less are never one (IoU_min).
-        max_age: frames without a detection after which a track ends (T_lost).
+        max_age: frames without a detection after which a track ends (T_lost; 1 in the paper).
         min_hits: frames in a row with a detection before a track is believed; none are needed in the first
             `min_hits` frames.
         class_aware: whether only detections of a track's own class continue it.
@@ -32,7 +36,7 @@ class SortOptions:
 
     min_score: float = 0.25
     min_iou: float = 0.3
-    max_age: int = 1
+    max_age: int = 30
     min_hits: int = 3
     class_aware: bool = False
 

@@ -42,8 +42,8 @@ class Sort:
         if options.class_aware:
             gain *= tracks.table[LABEL][:, None] == label_ids
         found, owner = associate(gain)
-        tracks.filter.correct(found, measured)
         seen = found > NONE
+        tracks.filter.correct(found, measured, seen=seen)
         missed = np.count_nonzero(seen) < len(seen)
         np.putmask(tracks.table[SEEN], seen, self._frame)
         if missed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cvcore.track.association import NONE
 from cvcore.track.base import UNTRACKED, Floats, Ints
 from cvcore.track.kalman import BoxFilter, Motion
 
@@ -51,9 +50,6 @@ class Tracks:
             self.filter.keep(mask)
 
     def ids(self, owner: Ints) -> Ints:
-        """Ids of detections by their tracks, (N,); -1 where they have none, or it is not believed."""
-        if not len(self):
-            return owner  # without tracks, all are -1
+        """Ids of detections by their tracks, (N,), that all have one; -1 where it is not believed."""
         ids: Ints = self.table[ID].take(owner)
-        np.putmask(ids, owner == NONE, UNTRACKED)
         return ids

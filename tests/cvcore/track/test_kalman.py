@@ -119,7 +119,7 @@ def test_all_tracks_at_once_equal_matrices_one_by_one(motion: Motion, matrices: 
         now = start[seen] + 4.0 * step + rng.normal(0, 1, (len(seen), 4))
         found = np.full(5, -1)
         found[seen] = np.arange(len(seen))
-        batched.correct(found, measured(batched, now))
+        batched.correct(found, measured(batched, now), seen=found >= 0)
         for track, box in zip(seen, now, strict=True):
             single[track].update(box)
         for track, each in enumerate(single):
@@ -141,7 +141,8 @@ def test_a_track_without_a_measurement_stays_as_predicted(motion: Motion) -> Non
     tracks.append(measured(tracks, given))
     tracks.predict()
     before = tracks.state.copy()
-    tracks.correct(np.array([-1, 0, -1]), measured(tracks, given[1:2] + 3))
+    found = np.array([-1, 0, -1])
+    tracks.correct(found, measured(tracks, given[1:2] + 3), seen=found >= 0)
     assert np.array_equal(tracks.state[:, :, [0, 2]], before[:, :, [0, 2]])
     assert not np.array_equal(tracks.state[:, :, 1], before[:, :, 1])
 
@@ -162,7 +163,7 @@ def test_a_steady_motion_is_learnt_and_foreseen(motion: Motion) -> None:
     tracks.append(measured(tracks, box))
     for step in range(1, 30):
         tracks.predict()
-        tracks.correct(np.array([0]), measured(tracks, box + 5.0 * step))
+        tracks.correct(np.array([0]), measured(tracks, box + 5.0 * step), seen=np.array([True]))
     for step in range(30, 35):
         tracks.predict()
         np.testing.assert_allclose(boxes_of(tracks), box + 5.0 * step, atol=2.0)
@@ -173,7 +174,8 @@ def test_an_area_never_becomes_negative() -> None:
     tracks.append(measured(tracks, np.array([[0.0, 0.0, 10.0, 10.0]])))
     for side in (9.0, 7.0, 4.0, 1.0):
         tracks.predict()
-        tracks.correct(np.array([0]), measured(tracks, np.array([[0.0, 0.0, side, side]])))
+        now = measured(tracks, np.array([[0.0, 0.0, side, side]]))
+        tracks.correct(np.array([0]), now, seen=np.array([True]))
     assert tracks.state[VELOCITY, 2, 0] < 0, "it shrinks, and would be gone soon"
     for _ in range(50):
         tracks.predict()

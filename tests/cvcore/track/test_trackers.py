@@ -219,9 +219,9 @@ def test_of_doubles_one_is_dropped(
     tracker._tracks.begin(np.ones((4, 2)), np.array(labels), 1)
     tracker._tracks.table[BEGAN] = began
     tracker._tracks.table[SEEN] = 20, 25  # the first is lost
-    keep, seen = np.array([True, True]), np.array([False, True])
+    tracker._frame = 25
     similarity = np.array([[0.0, overlap, overlap], [0.0, 0.95, 0.0]])
-    tracker._drop_doubles(keep, seen, similarity, np.array([-1, 1, -1]))
+    keep = tracker._keep(np.array([False, True]), np.array([True, True]), similarity, np.array([-1, 1, -1]))
     assert keep.tolist() == kept
 
 
