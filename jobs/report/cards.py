@@ -139,14 +139,15 @@ def make_cards(
 
 
 def _make_card(row: dict[str, Any], rules: PictureRules) -> Card:
-    found = sorted((d for d in row.get("detections") or () if _drawable(d)), key=lambda d: -d["score"])
+    found = sorted((d for d in row.get("detections") or () if drawable(d)), key=lambda d: -d["score"])
     kept = found[:MAX_BOXES]
     picture, missing = _picture(row, rules)
     masks = _masks(row, kept, max_bytes=rules.max_mask_bytes) if picture else [None] * len(kept)
     return Card(row, picture, missing, kept, masks, len(found) - len(kept))
 
 
-def _drawable(detection: Mapping[str, Any]) -> bool:
+def drawable(detection: Mapping[str, Any]) -> bool:
+    """Whether a detection has a box and a score, all of them finite."""
     box, score = detection.get("box"), detection.get("score")
     return box is not None and score is not None and all(math.isfinite(v) for v in [*box, score])
 

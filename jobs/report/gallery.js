@@ -66,18 +66,23 @@ function drawCard({ card, note, shown, wanted }, open) {
   node.append(drawStage(card, { shown, wanted, tags: CARD_TAGS }));
   const text = element("span", "card-text");
   const title = element("span", "card-line");
-  const frame = card.frame === null ? "" : ` #${card.frame}`;
-  title.append(element("span", "", card.name + frame), element("span", "", note));
-  title.firstChild.title = card.uri;
+  title.append(element("span", "", card.name), element("span", "", [whenOf(card), note].filter(Boolean).join(" · ")));
+  title.firstChild.title = card.frame === null ? card.uri : `${card.uri}, frame ${card.frame}`;
   const line = element("span", "card-line");
   if (card.status === "ok") line.append(element("span", "", summary(shown)));
   else line.append(element("span", "code", `${card.status}/${card.code}`));
   line.append(element("span", "", card.w ? `${card.w} × ${card.h}` : ""));
   text.append(title, line);
   node.append(text);
-  node.setAttribute("aria-label", `${card.name}: ${card.status === "ok" ? summary(shown) : card.code}`);
+  node.setAttribute("aria-label", `${[card.name, whenOf(card)].filter(Boolean).join(", ")}: ${card.status === "ok" ? summary(shown) : card.code}`);
   node.addEventListener("click", open);
   return node;
+}
+
+// When a video shows a frame, or which it is where times are unknown; nothing for images.
+function whenOf(card) {
+  if (card.frame === null) return "";
+  return card.time === null ? `#${card.frame}` : `${card.time.toFixed(2)} s`;
 }
 
 // "2 dog, 1 person", most frequent first.

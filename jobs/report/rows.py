@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 BATCH_ROWS = 4096
 MASK_BATCH_ROWS = 64
+VIDEO_BATCH_ROWS = 512
 NO_FRAME = -1
 
 
@@ -59,11 +60,23 @@ class RowBatch:
 
 def iter_batches(body: bytes, *, batch_rows: int = BATCH_ROWS) -> Iterator[RowBatch]:
     """Read one part in batches; masks, by far its largest column, are not decoded."""
+    for batch in _slim_batches(body, batch_rows):
+        yield decode_batch(batch)
+
+
+def iter_video_rows(body: bytes, uri: str) -> Iterator[dict[str, Any]]:
+    """Read the rows of one video's frames, masks left out, few at a time."""
+    for batch in _slim_batches(body, VIDEO_BATCH_ROWS):
+        mine = pc.and_(pc.equal(batch.column("uri"), uri), pc.is_valid(batch.column("frame_index")))
+        yield from batch.filter(mine).to_pylist()
+
+
+def _slim_batches(body: bytes, batch_rows: int) -> Iterator[pa.RecordBatch]:
     file = pq.ParquetFile(pa.BufferReader(body))
     paths = [file.schema.column(i).path for i in range(len(file.schema))]
-    slim = [path for path in paths if ".mask." not in path]
-    for batch in file.iter_batches(batch_size=batch_rows, columns=slim):
-        yield decode_batch(batch)
+    yield from file.iter_batches(
+        batch_size=batch_rows, columns=[path for path in paths if ".mask." not in path]
+    )
 
 
 def read_rows(body: bytes, wanted: set[int]) -> dict[int, dict[str, Any]]:

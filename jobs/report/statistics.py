@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from jobs.report.rows import RowBatch
+from jobs.report.rows import NO_FRAME, RowBatch
 
 NUM_SCORE_BINS = 20
 SCORE_EDGES = tuple(i / NUM_SCORE_BINS for i in range(NUM_SCORE_BINS))
@@ -133,6 +133,7 @@ class Statistics:
 
     Attributes:
         num_inputs, num_ok: rows, and those with status `ok`.
+        num_frames: rows that are frames of videos.
         labels: by label.
         detections_per_image: over rows with status `ok`.
         box_sides_px: of the square root of each box's area, pixels of the source image.
@@ -149,6 +150,7 @@ class Statistics:
     image_sides_px: Histogram = NO_SIDES
     extent: Extent | None = None
     failures: Mapping[tuple[str, str], FailureStatistics] = field(default_factory=dict)
+    num_frames: int = 0
 
     @property
     def num_failed(self) -> int:
@@ -175,6 +177,7 @@ class Statistics:
             self.image_sides_px.merge(other.image_sides_px),
             reduce(Extent.merge, extents) if extents else None,
             _merge_maps(self.failures, other.failures),
+            self.num_frames + other.num_frames,
         )
 
 
@@ -192,6 +195,7 @@ def measure(batch: RowBatch) -> Statistics:
         image_sides_px=Histogram.of(np.maximum(widths, heights), SIDE_EDGES),
         extent=_extent(widths, heights) if known.any() else None,
         failures=_measure_failures(batch),
+        num_frames=int((batch.frames != NO_FRAME).sum()),
     )
 
 

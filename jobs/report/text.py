@@ -11,6 +11,21 @@ def integer(value: int) -> str:
     return f"{value:,}"
 
 
+def plural(value: int, noun: str) -> str:
+    """`1 frame`, `1,200 frames`."""
+    return f"{integer(value)} {noun}{'s' * (value != 1)}"
+
+
+def clock(seconds: float) -> str:
+    """A moment of a video: `12.3 s`; from ten minutes on `10:05` and `1:10:05`."""
+    if abs(seconds) < 600:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(abs(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    sign = "-" if seconds < 0 else ""
+    return sign + (f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}")
+
+
 def decimal(value: float) -> str:
     """Three significant digits, and all those before the point."""
     if not math.isfinite(value):

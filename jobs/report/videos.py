@@ -1,298 +1,213 @@
-"""The page's section on videos: a filmstrip, the tracks' times, and counts over time, for each of a few."""
+"""The page's section on videos: a filmstrip, counts over time and the tracks' times, for each of a few."""
 
 from __future__ import annotations
 
-import heapq
+import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
 
-from cvcore.draw import DrawnBox, Trail, draw_scene, track_color
-from cvcore.errors import VeedorError
-from jobs.overlay import Trails, row_boxes
+from jobs.overlay import Trails
 from jobs.report import text
-from jobs.report.cards import display_name
+from jobs.report.cards import display_name, drawable
+from jobs.report.filmstrip import StripFrame, strip_frame, strip_places
 from jobs.report.frames import FramePictures
-from jobs.report.pictures import data_uri, encode_jpeg
+from jobs.report.rows import iter_video_rows
 from jobs.report.run import Run
+from jobs.report.timeline import (
+    CountLine,
+    FailedMark,
+    FrameCounts,
+    TimeAxis,
+    TrackBar,
+    TracksOfRows,
+    spans_of_table,
+    track_bars,
+)
 from jobs.run_folder import RunFolder
-from jobs.sequences import rows_by_video
 from jobs.storage import Store
 from jobs.visible import visible
 
-MAX_VIDEOS = 8
-STRIP_FRAMES = 8
-MAX_TRACKS = 60
-MAX_POINTS = 200
-MAX_LABELS = 5
-STRIP_SIDE_PX = 320
-STRIP_BYTES = 24_000
+MAX_VIDEOS = 12
 TRAIL_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class StripFrame:
-    """One picture of the filmstrip; `picture` is a data URI, or empty with the reason in `missing`."""
-
-    caption: str
-    picture: str
-    missing: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackBar:
-    """A track's time: `start` and `width` are shares of the video's, 0 to 1."""
-
-    name: str
-    title: str
-    color: str
-    start: float
-    width: float
-
-
-@dataclass(frozen=True, slots=True)
-class CountLine:
-    """Detections of one label over time: `points` as SVG has them, in a box of 1000 by 100."""
-
-    label: str
-    color: str
-    points: str
-
-
-@dataclass(frozen=True, slots=True)
-class FailedMark:
-    """Frames that failed: where, 0 to 1, and why."""
-
-    at: float
-    title: str
+TRAIL_FRAMES = 50.0
+ROW_COLUMNS = ["uri", "frame_index", "timestamp_s", "status"]
 
 
 @dataclass(frozen=True, slots=True)
 class VideoView:
-    """What is shown of one video."""
+    """What is shown of one video.
+
+    Attributes:
+        facts: how many frames, tracks and failures.
+        strip: its frames, empty where no picture of it can be had; then `no_strip` says why, if there is
+            anything to say.
+        ticks: of the time axis, and where, 0 to 1.
+        counted: what `lines` count; `most` is the largest mean, as text.
+    """
 
     name: str
     uri: str
     facts: str
     strip: tuple[StripFrame, ...]
-    tracks: tuple[TrackBar, ...]
-    num_more_tracks: int
+    no_strip: str
+    ticks: tuple[tuple[str, float], ...]
+    counted: str
     lines: tuple[CountLine, ...]
+    num_more_labels: int
     most: str
     failed: tuple[FailedMark, ...]
-    first: str
-    last: str
+    tracks: tuple[TrackBar, ...]
+    num_more_tracks: int
 
 
 @dataclass
-class _Extent:
-    """A video's rows: how many, how many failed, and from when to when."""
+class VideoExtent:
+    """A video's rows, without what was found: how many, of what time, and which parts hold them."""
 
     rows: int = 0
     failed: int = 0
-    first: float = 0.0
-    last: float = 0.0
+    frames: tuple[int, int] = (0, 0)
+    seconds: tuple[float, float] = (math.inf, -math.inf)
+    timed: bool = True
+    parts: list[str] = field(default_factory=list)
 
-    def add(self, row: dict[str, Any]) -> None:
-        at = _time(row)
-        self.first = min(self.first, at) if self.rows else at
-        self.last = max(self.last, at)
-        self.rows += 1
-        self.failed += row["status"] != "ok"
+    def add(self, part: str, rows: pa.Table) -> None:
+        """Take rows of one part."""
+        frames = pc.min_max(rows.column("frame_index"))
+        low, high = frames["min"].as_py(), frames["max"].as_py()
+        self.frames = (min(low, self.frames[0]), max(high, self.frames[1])) if self.rows else (low, high)
+        times = rows.column("timestamp_s")
+        known = times.filter(pc.fill_null(pc.is_finite(times), False))
+        self.timed = self.timed and len(known) == len(times)
+        if len(known):
+            ends = pc.min_max(known)
+            self.seconds = (
+                min(self.seconds[0], ends["min"].as_py()),
+                max(self.seconds[1], ends["max"].as_py()),
+            )
+        self.rows += rows.num_rows
+        self.failed += rows.num_rows - (pc.sum(pc.equal(rows.column("status"), "ok")).as_py() or 0)
+        self.parts.append(part)
 
-    def share(self, at: float) -> float:
-        """Where a time lies between the first and the last, 0 to 1."""
-        return (at - self.first) / (self.last - self.first) if self.last > self.first else 0.0
-
-
-@dataclass
-class _Counts:
-    """Detections of each label in each of `MAX_POINTS` spans of time."""
-
-    frames: list[int] = field(default_factory=lambda: [0] * MAX_POINTS)
-    by_label: dict[tuple[str, int], list[int]] = field(default_factory=dict)
-
-    def add(self, row: dict[str, Any], share: float) -> None:
-        place = min(MAX_POINTS - 1, int(share * MAX_POINTS))
-        self.frames[place] += 1
-        found = Counter((visible(str(d["label"])), int(d["label_id"] or 0)) for d in _shown(row))
-        for label, count in found.items():
-            self.by_label.setdefault(label, [0] * MAX_POINTS)[place] += count
+    def axis(self) -> TimeAxis:
+        """In seconds if every row has a time."""
+        first, last = self.seconds if self.timed else self.frames
+        return TimeAxis(first, last, "s" if self.timed else "frame")
 
 
 def video_views(run: Run, store: Store, pictures: FramePictures | None) -> tuple[list[VideoView], int]:
-    """The run's first videos, and how many more it has. Reads the rows twice, a few at a time."""
+    """The videos with the most tracks and failed frames, and how many more the run has.
+
+    A first pass looks at places and times of rows, of all videos; a second at the chosen ones, a video and a
+    few rows at a time. Memory grows with the number of videos, not with their frames.
+
+    Args:
+        pictures: makes the filmstrips; None leaves them out.
+    """
     if not run.record.num_videos:
         return [], 0
-    extents: dict[str, _Extent] = {}
-    for uri, rows in rows_by_video(run.parts, store):
-        extent = extents.setdefault(uri, _Extent())
-        for row in rows:
-            extent.add(row)
-    chosen = set(list(extents)[:MAX_VIDEOS])
-    tracks = _read_tracks(run, store, chosen)
+    extents = _survey(run, store)
+    table = _track_table(run, store)
+    counts = _count_tracks(table) if table is not None else Counter()
+    chosen = sorted(extents, key=lambda uri: (-counts[uri] - extents[uri].failed, uri))[:MAX_VIDEOS]
+    tracks = _tracks_of(table, set(chosen)) if table is not None else None
     views = [
-        _view(uri, rows, extents[uri], tracks.get(uri), pictures)
-        for uri, rows in rows_by_video(run.parts, store)
-        if uri in chosen
+        _view(uri, extents[uri], store, pictures, None if tracks is None else tracks[uri]) for uri in chosen
     ]
     return views, len(extents) - len(views)
 
 
+def _survey(run: Run, store: Store) -> dict[str, VideoExtent]:
+    extents: dict[str, VideoExtent] = {}
+    for part in run.parts:
+        rows = pq.read_table(pa.BufferReader(store.read(part)), columns=ROW_COLUMNS)
+        rows = rows.filter(pc.is_valid(rows.column("frame_index")))
+        for uri in rows.column("uri").unique().to_pylist():
+            extents.setdefault(uri, VideoExtent()).add(part, rows.filter(pc.equal(rows.column("uri"), uri)))
+    return extents
+
+
 def _view(
     uri: str,
-    rows: Iterator[dict[str, Any]],
-    extent: _Extent,
-    tracks: _Tracks | None,
+    extent: VideoExtent,
+    store: Store,
     pictures: FramePictures | None,
+    table: list[dict[str, Any]] | None,
 ) -> VideoView:
-    counts, trails = _Counts(), Trails(TRAIL_S)
-    wanted = {round(k * (extent.rows - 1) / max(1, STRIP_FRAMES - 1)) for k in range(STRIP_FRAMES)}
+    axis, counts, from_rows = extent.axis(), FrameCounts(extent.rows), TracksOfRows()
+    trails = Trails(TRAIL_S if axis.unit == "s" else TRAIL_FRAMES)
+    wanted = strip_places(extent.rows) if pictures else frozenset()
     strip: list[StripFrame] = []
-    failed: list[FailedMark] = []
-    for number, row in enumerate(rows):
-        share = extent.share(_time(row))
-        counts.add(row, share)
-        ways = trails.add(row, _time(row))
-        if row["status"] != "ok" and len(failed) < MAX_POINTS:
-            why = f"frame {row['frame_index']}: {row['status']}, {row['error_code']}"
-            failed.append(FailedMark(share, visible(why)))
-        if number in wanted:
-            strip.append(_strip_frame(row, ways, pictures))
-    lines, most = _lines(counts)
-    facts = f"{text.integer(extent.rows)} frames"
-    if tracks is not None:
-        facts += f" · {text.integer(tracks.total)} track{'s' * (tracks.total != 1)}"
-    if extent.failed:
-        facts += f" · {text.integer(extent.failed)} failed"
+    tracked = False
+    for number, row in enumerate(_rows(uri, extent, store)):
+        at = axis.place(row["frame_index"], row["timestamp_s"])
+        counts.add(row, axis.share(at))
+        if table is None:
+            from_rows.add(row, at)
+        tracked = tracked or any("track_id" in found for found in row["detections"] or ())
+        ways = trails.add({**row, "detections": [d for d in row["detections"] or () if drawable(d)]}, at)
+        if pictures and number in wanted:
+            strip.append(strip_frame(row, axis.text(at), ways, pictures))
+    bars, num_tracks = track_bars(from_rows.spans() if table is None else spans_of_table(table, axis), axis)
+    lines, most = counts.lines()
+    no_strip = "" if any(frame.picture for frame in strip) else next((f.missing for f in strip), "")
     return VideoView(
         name=display_name(uri),
         uri=visible(uri),
-        facts=facts,
-        strip=tuple(strip),
-        tracks=tuple(_bars(tracks, extent)) if tracks else (),
-        num_more_tracks=max(0, tracks.total - MAX_TRACKS) if tracks else 0,
+        facts=_facts(extent, num_tracks, tracked=tracked),
+        strip=() if no_strip else tuple(strip),
+        no_strip=no_strip,
+        ticks=axis.ticks(),
+        counted="Tracked detections a frame" if tracked else "Detections a frame",
         lines=lines,
+        num_more_labels=counts.num_more_labels,
         most=text.decimal(most),
-        failed=tuple(failed),
-        first=f"{extent.first:.1f} s",
-        last=f"{extent.last:.1f} s",
+        failed=counts.failed(),
+        tracks=tuple(bars),
+        num_more_tracks=num_tracks - len(bars),
     )
 
 
-def _strip_frame(row: dict[str, Any], ways: list[Trail], pictures: FramePictures | None) -> StripFrame:
-    caption = f"{_time(row):.1f} s"
-    if row["status"] in ("read", "decode"):
-        return StripFrame(caption, "", visible(f"{row['status']}: {row['error_code']}"))
-    if pictures is None or not row["width"]:
-        return StripFrame(caption, "", "no picture")
-    try:
-        picture = pictures.small(row, STRIP_SIDE_PX)
-    except (VeedorError, OSError) as error:
-        return StripFrame(caption, "", visible(str(error)))
-    scale = picture.shape[1] / row["width"]
-    drawn = draw_scene(
-        picture,
-        [_scaled(each, scale) for each in row_boxes(row)],
-        [_scaled_trail(way, scale) for way in ways],
-    )
-    return StripFrame(caption, data_uri(encode_jpeg(Image.fromarray(drawn), max_bytes=STRIP_BYTES), "jpeg"))
+def _rows(uri: str, extent: VideoExtent, store: Store) -> Iterator[dict[str, Any]]:
+    for part in extent.parts:
+        yield from iter_video_rows(store.read(part), uri)
 
 
-def _scaled(each: DrawnBox, scale: float) -> DrawnBox:
-    x0, y0, x1, y1 = (scale * value for value in each.box)
-    return replace(each, box=(x0, y0, x1, y1), text=each.text.split(" ")[0])
+def _facts(extent: VideoExtent, num_tracks: int, *, tracked: bool) -> str:
+    facts = [text.plural(extent.rows, "frame")]
+    if tracked or num_tracks:
+        facts.append(text.plural(num_tracks, "track"))
+    if extent.failed:
+        facts.append(f"{text.integer(extent.failed)} failed")
+    return " · ".join(facts)
 
 
-def _scaled_trail(way: Trail, scale: float) -> Trail:
-    return replace(way, points=[(scale * x, scale * y, strength) for x, y, strength in way.points])
+def _track_table(run: Run, store: Store) -> bytes | None:
+    """The run's table of tracks; it is there once a track job is done."""
+    location = RunFolder(run.uri).tracks
+    return store.read(location) if run.record.job == "track" and store.exists(location) else None
 
 
-@dataclass
-class _Tracks:
-    """A video's longest tracks, and how many it has."""
-
-    total: int = 0
-    longest: list[tuple[int, int, dict[str, Any]]] = field(default_factory=list)
-
-    def add(self, row: dict[str, Any]) -> None:
-        self.total += 1
-        item = (int(row["length"]), -int(row["track_id"]), row)
-        if len(self.longest) < MAX_TRACKS:
-            heapq.heappush(self.longest, item)
-        else:
-            heapq.heappushpop(self.longest, item)
-
-
-def _read_tracks(run: Run, store: Store, chosen: set[str]) -> dict[str, _Tracks]:
-    folder = RunFolder(run.uri)
-    if run.record.job != "track" or not store.exists(folder.tracks):
-        return {}
-    found: dict[str, _Tracks] = {uri: _Tracks() for uri in chosen}
-    columns = [
-        "uri",
-        "track_id",
-        "label",
-        "first_frame",
-        "last_frame",
-        "first_s",
-        "last_s",
-        "length",
-        "mean_score",
-    ]
-    for batch in pq.ParquetFile(pa.BufferReader(store.read(folder.tracks))).iter_batches(columns=columns):
-        for row in batch.to_pylist():
-            if row["uri"] in chosen:
-                found[row["uri"]].add(row)
+def _count_tracks(table: bytes) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for batch in pq.ParquetFile(pa.BufferReader(table)).iter_batches(columns=["uri"]):
+        for pair in pc.value_counts(batch.column("uri")).to_pylist():
+            found[pair["values"]] += pair["counts"]
     return found
 
 
-def _bars(tracks: _Tracks, extent: _Extent) -> Iterator[TrackBar]:
-    rows = [row for _, _, row in tracks.longest]
-    for row in sorted(rows, key=lambda row: (row["first_frame"], row["track_id"])):
-        first = row["first_frame"] if row["first_s"] is None else row["first_s"]
-        last = row["last_frame"] if row["last_s"] is None else row["last_s"]
-        start = extent.share(first)
-        name = f"#{row['track_id']} {visible(str(row['label']))}"
-        title = f"{name}: {first:.1f} to {last:.1f} s, {row['length']} detections"
-        title += f", mean score {row['mean_score']:.2f}"
-        yield TrackBar(
-            name, title, _css(track_color(row["track_id"])), start, max(0.004, extent.share(last) - start)
-        )
-
-
-def _lines(counts: _Counts) -> tuple[tuple[CountLine, ...], float]:
-    """Mean detections a frame of the commonest labels, scaled to the largest."""
-    common = sorted(counts.by_label.items(), key=lambda item: (-sum(item[1]), item[0]))[:MAX_LABELS]
-    means = [
-        (label, label_id, [n / f if f else None for n, f in zip(values, counts.frames, strict=True)])
-        for (label, label_id), values in common
-    ]
-    most = max((value for _, _, values in means for value in values if value is not None), default=0.0)
-    lines = []
-    for label, label_id, values in means:
-        points = [
-            f"{1000 * (i + 0.5) / MAX_POINTS:.0f},{100 - 96 * value / (most or 1):.1f}"
-            for i, value in enumerate(values)
-            if value is not None
-        ]
-        lines.append(CountLine(label, _css(track_color(label_id)), " ".join(points)))
-    return tuple(lines), most
-
-
-def _shown(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Detections that count: of a track run, those that belong to a track."""
-    return [d for d in row["detections"] or () if d.get("track_id", 0) is not None]
-
-
-def _time(row: dict[str, Any]) -> float:
-    return float(row["frame_index"] if row["timestamp_s"] is None else row["timestamp_s"])
-
-
-def _css(color: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)
+def _tracks_of(table: bytes, uris: set[str]) -> dict[str, list[dict[str, Any]]]:
+    """The tracks of some videos, their paths left out."""
+    file = pq.ParquetFile(pa.BufferReader(table))
+    columns = [name for name in file.schema_arrow.names if name != "path"]
+    found: dict[str, list[dict[str, Any]]] = {uri: [] for uri in uris}
+    for batch in file.iter_batches(columns=columns):
+        for row in batch.filter(pc.is_in(batch.column("uri"), pa.array(sorted(uris)))).to_pylist():
+            found[row["uri"]].append(row)
+    return found

@@ -92,31 +92,42 @@ def counters(run: Run, statistics: Statistics) -> list[Counter]:
         Counter("Inputs", text.integer(done), f"of {text.integer(planned)}" if done != planned else ""),
         Counter("OK", text.integer(statistics.num_ok), text.percent(statistics.num_ok, done)),
         Counter("Failed", text.integer(failed), text.percent(failed, done), "bad" if failed else "plain"),
-        Counter("Detections", text.integer(statistics.num_detections), _per_image(statistics)),
+        Counter("Detections", text.integer(statistics.num_detections), _per_input(run, statistics)),
     ]
-    found[1:1] = _video_counters(run)
+    found[1:1] = _video_counters(run, statistics)
     if run.images_per_s is not None:
-        found.append(Counter("Images/s", text.decimal(run.images_per_s), _attempts_note(run)))
+        name = "Frames/s" if _only_videos(run) else "Images/s"
+        found.append(Counter(name, text.decimal(run.images_per_s), _attempts_note(run)))
     if run.wall_s is not None:
         found.append(Counter("Wall time", text.duration(run.wall_s), _attempts_note(run)))
     return found
 
 
-def _video_counters(run: Run) -> list[Counter]:
-    """Of runs with videos: how many, and how many tracks are in them."""
-    if not run.record.num_videos:
+def _video_counters(run: Run, statistics: Statistics) -> list[Counter]:
+    """Of runs with videos: what the inputs are, and how many tracks are in them."""
+    record, counts = run.record, (run.manifest or {}).get("counts") or {}
+    if not record.num_videos:
         return []
-    counts = (run.manifest or {}).get("counts") or {}
-    found = [Counter("Videos", text.integer(run.record.num_videos))]
+    found = [
+        Counter("Videos", text.integer(record.num_videos)),
+        Counter("Frames", text.integer(statistics.num_frames)),
+    ]
+    if record.num_images:
+        found.insert(0, Counter("Images", text.integer(record.num_images)))
     if "tracks" in counts:
         found.append(Counter("Tracks", text.integer(counts["tracks"])))
     return found
 
 
-def _per_image(statistics: Statistics) -> str:
+def _per_input(run: Run, statistics: Statistics) -> str:
     if not statistics.num_ok:
         return ""
-    return f"{text.decimal(statistics.num_detections / statistics.num_ok)} an image"
+    noun = "a frame" if _only_videos(run) else "an input" if run.record.num_videos else "an image"
+    return f"{text.decimal(statistics.num_detections / statistics.num_ok)} {noun}"
+
+
+def _only_videos(run: Run) -> bool:
+    return run.record.num_videos > 0 and run.record.num_images == 0
 
 
 def _attempts_note(run: Run) -> str:
