@@ -50,7 +50,7 @@ function isFiltered() {
 }
 
 function resultText(tab, entries, wanted) {
-  const words = [`${entries.length} of ${plural(tab.cards.length, "image")}`];
+  const words = [`${entries.length} of ${plural(tab.cards.length, data.noun)}`];
   if (wanted) words.push(`label ${filterName()}`);
   if (tab.key === "failed" && state.reason) words.push(`reason ${state.reason}`);
   return words.join(" · ");
@@ -111,10 +111,10 @@ function renderNothing(tab, entries, found, wanted) {
 }
 
 function whyNothing(tab, found, wanted) {
-  if (!tab.cards.length) return "This run has no such images.";
-  if (!wanted) return "No image here passes the filter.";
+  if (!tab.cards.length) return `This run has no such ${data.noun}s.`;
+  if (!wanted) return `No ${data.noun} here passes the filter.`;
   if (!wanted.size) return `No label of this run contains “${state.text.trim()}”.`;
-  if (tab.key === "empty" || tab.key === "failed") return "These images have no labels.";
+  if (tab.key === "empty" || tab.key === "failed") return `These ${data.noun}s have no labels.`;
   const number = [...wanted].reduce((sum, i) => sum + data.labels[i].count, 0);
   const name = state.exact !== null ? `“${filterName()}”` : `A label that ${filterName()}`;
   const score = state.minScore > 0 ? ` with a score of at least ${state.minScore.toFixed(2)}` : "";

@@ -32,14 +32,14 @@ STYLES = ("page.css", "gallery.css", "videos.css")
 TEMPLATE = "page.html.j2"
 
 TABS: dict[ShelfName, tuple[str, str]] = {
-    "sample": ("Sample", "A random choice among the images of each label."),
-    "highest": ("Highest", "Images with the highest score, labels taking turns."),
-    "lowest": ("Lowest", "Images whose best detection scored lowest: something was seen, but barely."),
+    "sample": ("Sample", "A random choice among the {nouns} of each label."),
+    "highest": ("Highest", "The {nouns} with the highest score, labels taking turns."),
+    "lowest": ("Lowest", "The {nouns} whose best detection scored lowest: something was seen, but barely."),
     "uncertain": (
         "Most uncertain",
-        "Images whose scores are nearest to a coin toss: the greatest mean binary entropy.",
+        "The {nouns} whose scores are nearest to a coin toss: the greatest mean binary entropy.",
     ),
-    "empty": ("Empty", "A random choice among images that were looked at and found empty."),
+    "empty": ("Empty", "A random choice among {nouns} that were looked at and found empty."),
     "failed": ("Failures", "A random choice among the inputs that failed for each reason."),
 }
 
@@ -81,9 +81,9 @@ def render_page(content: PageContent) -> str:
         counters=views.counters(run, statistics),
         labels=rows,
         not_found=views.labels_not_found(run, statistics),
-        charts=views.charts(statistics),
+        charts=views.charts(statistics, noun=run.noun),
         failures=views.failure_rows(statistics),
-        tabs=TABS,
+        tabs={name: title for name, (title, _) in TABS.items()},
         shelves={name: len(candidates) for name, candidates in content.chosen.items()},
         attempts=[views.attempt_row(attempt) for attempt in run.attempts],
         spec=json.dumps(run.record.spec, indent=2, ensure_ascii=False),
@@ -107,6 +107,7 @@ def _page_data(content: PageContent, rows: Sequence[views.LabelRow]) -> dict[str
     places = list(content.cards)
     number = {place: i for i, place in enumerate(places)}
     return {
+        "noun": content.run.noun,
         "labels": [
             {"name": r.name, "color": r.color, "ink": r.ink, "count": r.count, "hist": r.histogram}
             for r in rows
@@ -116,7 +117,7 @@ def _page_data(content: PageContent, rows: Sequence[views.LabelRow]) -> dict[str
             {
                 "key": name,
                 "title": TABS[name][0],
-                "about": TABS[name][1],
+                "about": TABS[name][1].format(nouns=f"{content.run.noun}s"),
                 "cards": [[number[c.part, c.row], _note(name, c)] for c in candidates],
             }
             for name, candidates in content.chosen.items()

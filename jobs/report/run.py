@@ -58,6 +58,13 @@ class Run:
     parts: tuple[str, ...]
 
     @property
+    def noun(self) -> str:
+        """What one row is of: an `image`, a video's `frame`, or in a run of both an `input`."""
+        if not self.record.num_videos:
+            return "image"
+        return "frame" if self.record.num_images == 0 else "input"
+
+    @property
     def span(self) -> tuple[datetime, datetime] | None:
         """From the first start to the last end, UTC."""
         starts = [a.started for a in self.attempts if a.started is not None]

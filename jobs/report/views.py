@@ -96,8 +96,9 @@ def counters(run: Run, statistics: Statistics) -> list[Counter]:
     ]
     found[1:1] = _video_counters(run, statistics)
     if run.images_per_s is not None:
-        name = "Frames/s" if _only_videos(run) else "Images/s"
-        found.append(Counter(name, text.decimal(run.images_per_s), _attempts_note(run)))
+        found.append(
+            Counter(f"{run.noun.capitalize()}s/s", text.decimal(run.images_per_s), _attempts_note(run))
+        )
     if run.wall_s is not None:
         found.append(Counter("Wall time", text.duration(run.wall_s), _attempts_note(run)))
     return found
@@ -122,12 +123,8 @@ def _video_counters(run: Run, statistics: Statistics) -> list[Counter]:
 def _per_input(run: Run, statistics: Statistics) -> str:
     if not statistics.num_ok:
         return ""
-    noun = "a frame" if _only_videos(run) else "an input" if run.record.num_videos else "an image"
-    return f"{text.decimal(statistics.num_detections / statistics.num_ok)} {noun}"
-
-
-def _only_videos(run: Run) -> bool:
-    return run.record.num_videos > 0 and run.record.num_images == 0
+    article = "a" if run.noun == "frame" else "an"
+    return f"{text.decimal(statistics.num_detections / statistics.num_ok)} {article} {run.noun}"
 
 
 def _attempts_note(run: Run) -> str:
@@ -225,8 +222,8 @@ def labels_not_found(run: Run, statistics: Statistics) -> list[str]:
     return [str(label) for label in labels if str(label) not in statistics.labels]
 
 
-def charts(statistics: Statistics) -> list[Chart]:
-    """The histograms, scores first."""
+def charts(statistics: Statistics, *, noun: str = "image") -> list[Chart]:
+    """The histograms, scores first; `noun` says what a row is of."""
     counts = _trim(statistics.detections_per_image, at_least=6)
     boxes, images = statistics.box_sides_px, statistics.image_sides_px
     return [
@@ -239,8 +236,8 @@ def charts(statistics: Statistics) -> list[Chart]:
         ),
         Chart(
             "counts",
-            "Detections per image",
-            "images by number of detections",
+            f"Detections per {noun}",
+            f"{noun}s by number of detections",
             _bars(counts, text.whole_bin),
             _bin_ticks(counts),
         ),
@@ -253,8 +250,8 @@ def charts(statistics: Statistics) -> list[Chart]:
         ),
         Chart(
             "images",
-            "Image size",
-            "images by longer side, px" + _extent_note(statistics),
+            f"{noun.capitalize()} size",
+            f"{noun}s by longer side, px" + _extent_note(statistics),
             _bars(images, text.range_bin),
             _edge_ticks(images),
         ),

@@ -224,6 +224,24 @@ def test_the_head_counts_images_videos_frames_and_tracks(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("has_images", "has_video", "noun"),
+    [(True, False, "image"), (False, True, "frame"), (True, True, "input")],
+)
+def test_the_page_says_what_its_rows_are_of(
+    tmp_path: Path, has_images: bool, has_video: bool, noun: str
+) -> None:
+    rows = [ok_row("/0.jpg", [detection(0, 0.5, BOX)])] if has_images else []
+    rows += [frame_row("/a.mp4", 0, 0.0, [detection(0, 0.5, BOX)])] if has_video else []
+    page = build_report(write_run(tmp_path / "run", rows), store=STORE, pictures=False)
+    assert f">Detections per {noun}<" in page
+    assert f">{noun.capitalize()} size<" in page
+    assert f"A random choice among the {noun}s of each label." in page
+    assert f"detections in {len(rows)} {noun}s" in page
+    assert f'"noun":"{noun}"' in page
+    assert "{nouns}" not in page
+
+
+@pytest.mark.parametrize(
     ("seconds", "expected"),
     [(0.04, "0.0 s"), (-0.5, "-0.5 s"), (599.9, "599.9 s"), (605, "10:05"), (4205.4, "1:10:05")],
 )
