@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cvcore.track.association import NONE, associate, gains, overlaps, reaches_of
-from cvcore.track.base import UNTRACKED, Floats, Ints
+from cvcore.track.base import Floats, Ints
 from cvcore.track.kalman import VELOCITY, HeightMotion
 from cvcore.track.options import ByteTrackOptions
 from cvcore.track.tracks import BEGAN, ID, LABEL, SEEN, Tracks
 
-# A lost track whose prediction overlaps what continues another one by more is the same object: the one of
-# them that was followed for less time is dropped, as in the authors' code.
+# A lost track whose prediction overlaps the detection that continues another one by more is the same object:
+# the one of them that was followed for less time is dropped. (The authors' code compares corrected boxes, which
+# takes a second matrix of overlaps.)
 _DUPLICATE_IOU = np.array(0.85)
 _HEIGHT = 3
 # What the first association gains weighs more than all that the others can.
@@ -36,10 +37,10 @@ class ByteTrack:
         self._tracks = Tracks(self._motion)
         self._frame = 0
         chosen = self._options
-        # Rows: tracks that are followed, seen once, and (last, as -1) lost; columns: scores that are not
-        # looked at, low and high.
         self._new_score = np.array(chosen.new_track_score)
         self._scores = np.array([chosen.low_score, chosen.high_score])
+        # Rows: tracks that are followed, seen once, and (last, as -1) lost; columns: scores that are not
+        # looked at, low and high.
         least = [
             [1.0, chosen.min_iou_second, chosen.min_iou_first],
             [1.0, 1.0, chosen.min_iou_unconfirmed],
@@ -59,7 +60,7 @@ class ByteTrack:
         tracks.filter.state[VELOCITY, _HEIGHT] *= followed  # a lost box neither grows nor shrinks
         tracks.filter.predict()
         similarity = overlaps(tracks.filter.reaches(), reaches)
-        kind = followed.view(np.int8) - believed.view(np.int8)
+        kind = followed.view(np.int8) - believed.view(np.int8)  # a row of the rules
         found, owner = associate(self._gain(similarity, kind, scores, label_ids))
         seen = found > NONE
         tracks.filter.correct(found, measured, seen=seen)
@@ -67,8 +68,9 @@ class ByteTrack:
         if np.count_nonzero(believed) < len(believed):
             self._believe_again(owner, believed)
         keep = self._keep(seen, believed, similarity, owner)
-        ids = self._ids(owner)
-        new = ((owner == NONE) & (scores >= self._new_score)).nonzero()[0]
+        free = owner == NONE
+        ids = self._ids(owner, free)
+        new = (free & (scores >= self._new_score)).nonzero()[0]
         if len(new):
             tracks.begin(measured.take(new, axis=1), label_ids.take(new), self._frame)
             keep = np.concatenate((keep, np.ones(len(new), bool)))
@@ -78,11 +80,12 @@ class ByteTrack:
         tracks.keep(keep)
         return ids
 
-    def _ids(self, owner: Ints) -> Ints:
+    def _ids(self, owner: Ints, free: Bools) -> Ints:
+        """Of detections, (N,), by their tracks; -1 for those that are free."""
         if not len(self._tracks):
             return owner  # without tracks, all are -1
         ids = self._tracks.ids(owner)
-        np.putmask(ids, owner == NONE, UNTRACKED)
+        np.putmask(ids, free, NONE)
         return ids
 
     def _gain(
