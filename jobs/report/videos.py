@@ -141,8 +141,11 @@ def _view(
     table: list[dict[str, Any]] | None,
 ) -> VideoView:
     axis, counts, from_rows = extent.axis(), FrameCounts(extent.rows), TracksOfRows()
-    trails = Trails(TRAIL_S if axis.unit == "s" else TRAIL_FRAMES)
+    trail = TRAIL_S if axis.unit == "s" else TRAIL_FRAMES
+    trails = Trails(trail)
     wanted = strip_places(extent.rows) if pictures else frozenset()
+    # Trails need the rows shortly before a picture; twice as many as there are on average, as times may vary.
+    reach = 2 * math.ceil(trail * extent.rows / max(axis.last - axis.first, trail))
     strip: list[StripFrame] = []
     tracked = False
     for number, row in enumerate(_rows(uri, extent, store)):
@@ -151,6 +154,8 @@ def _view(
         if table is None:
             from_rows.add(row, at)
         tracked = tracked or any("track_id" in found for found in row["detections"] or ())
+        if not any(number <= place <= number + reach for place in wanted):
+            continue
         ways = trails.add({**row, "detections": [d for d in row["detections"] or () if drawable(d)]}, at)
         if pictures and number in wanted:
             strip.append(strip_frame(row, axis.text(at), ways, pictures))

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from jobs.report import text
+from jobs.report import text, videos
 from jobs.report.build import build_report, write_report
+from jobs.report.filmstrip import StripFrame
 from jobs.report.run import read_run
 from jobs.report.timeline import TracksOfRows
 from jobs.report.videos import VideoView, video_views
@@ -168,6 +169,30 @@ def test_any_number_of_failures_takes_little_space_and_loses_none(tmp_path: Path
     assert "decode, corrupt: 2" in view.failed[0].title
     assert view.failed[-1].title.startswith("frames 995 to 999: ")
     assert view.failed[-1].start + view.failed[-1].width <= 1.0
+
+
+@pytest.mark.parametrize("fps", [5, 25, 120])
+def test_pictures_show_the_trails_of_all_rows_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fps: int
+) -> None:
+    rows = [
+        frame_row("/a.mp4", i, i / fps, [seen(1 + i // 400, 0, 0.9, (i, 0, i + 9, 9))]) for i in range(1500)
+    ]
+    shown: dict[int, Any] = {}
+
+    def keep(row: dict[str, Any], caption: str, trails: Any, _pictures: Any) -> StripFrame:
+        shown[row["frame_index"]] = trails
+        return StripFrame(caption, "data:")
+
+    monkeypatch.setattr(videos, "strip_frame", keep)
+    run = read_run(write_run(tmp_path / "run", rows, rows_per_part=500, tracked=True), STORE)
+    some_pictures: Any = object()
+    video_views(run, STORE, some_pictures)
+    every = videos.Trails(videos.TRAIL_S)
+    expected = {row["frame_index"]: every.add(row, row["timestamp_s"]) for row in rows}
+    assert len(shown) == 8
+    assert shown == {index: expected[index] for index in shown}
+    assert len(shown[1499][0].points) == pytest.approx(min(1500 - 1200, 2 * fps), abs=1)
 
 
 def test_videos_with_the_most_tracks_and_failures_are_chosen(tmp_path: Path) -> None:
