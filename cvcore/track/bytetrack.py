@@ -12,8 +12,8 @@ from cvcore.track.options import ByteTrackOptions
 from cvcore.track.tracks import BEGAN, ID, LABEL, SEEN, Tracks
 
 # A lost track whose prediction overlaps the detection that continues another one by more is the same object:
-# the one of them that was followed for less time is dropped. (The authors' code compares corrected boxes, which
-# takes a second matrix of overlaps.)
+# the one of them that was followed for less time is dropped. (The authors' code compares corrected boxes,
+# which takes a second matrix of overlaps.)
 _DUPLICATE_IOU = np.array(0.85)
 _HEIGHT = 3
 # What the first association gains weighs more than all that the others can.
