@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,12 +33,6 @@ def run_videos(run: str, access: Access) -> Iterator[tuple[str, Iterator[pa.Tabl
     uri = resolve_location(run)
     store = open_store(uri, access)
     return _by_video(_video_rows(read_run(uri, store).parts, store))
-
-
-def rows_by_video(parts: Iterable[str], store: Store) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-    """The same of a run's parts, a row at a time."""
-    for uri, pieces in _by_video(_video_rows(parts, store)):
-        yield uri, (row for piece in pieces for row in piece.to_pylist())
 
 
 def _video_rows(parts: Iterable[str], store: Store) -> Iterator[tuple[str, pa.Table]]:
