@@ -10,7 +10,7 @@ All three compare boxes by their intersection over union and do not look at clas
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,9 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class TrackingMetrics:
-    """Shares are 0 to 1 (MOTA may be negative); 0 where there is nothing to divide by.
+    """Shares are 0 to 1 (MOTA may be negative); 0 where there is nothing to divide by, but `loca` is 1.
+
+    Where no sequence has a true box, the combined MOTA is minus the number of false boxes, as in TrackEval.
 
     Attributes:
         hota, deta, assa, loca: means over the thresholds 0.05, 0.10 ... 0.95.
@@ -37,6 +39,7 @@ class TrackingMetrics:
         mostly_tracked, partly_tracked, mostly_lost: true tracks seen in over 80 %, between, in under 20 % of
             their frames.
         idf1, idp, idr: identity F1, precision and recall.
+        idtp, idfp, idfn: boxes with the right identity, found ones without it, true ones not given theirs.
         num_frames: that hold anything.
         num_true_tracks, num_found_tracks: how many there are.
     """
@@ -62,6 +65,9 @@ class TrackingMetrics:
     idf1: float
     idp: float
     idr: float
+    idtp: int
+    idfp: int
+    idfn: int
     num_frames: int
     num_true_tracks: int
     num_found_tracks: int
@@ -107,7 +113,7 @@ def evaluate_tracking(sequences: Mapping[str, TrackedPair]) -> TrackingEvaluatio
     first, *rest = sums.values()
     for each in rest:
         first = first + each
-    return TrackingEvaluation(_metrics(first), {name: _metrics(each) for name, each in sums.items()})
+    return TrackingEvaluation(_metrics(first), {name: _alone(each) for name, each in sums.items()})
 
 
 def _sum(frames: AlignedFrames) -> _Sums:
@@ -119,6 +125,12 @@ def _sum(frames: AlignedFrames) -> _Sums:
         frames.num_true_tracks,
         frames.num_found_tracks,
     )
+
+
+def _alone(sums: _Sums) -> TrackingMetrics:
+    """Metrics of one sequence: TrackEval gives it a MOTA of 0 where it has no true box."""
+    metrics = _metrics(sums)
+    return metrics if sums.num_true_tracks else replace(metrics, mota=0.0)
 
 
 def _metrics(sums: _Sums) -> TrackingMetrics:
@@ -145,6 +157,9 @@ def _metrics(sums: _Sums) -> TrackingMetrics:
         idf1=identity.idf1,
         idp=identity.idp,
         idr=identity.idr,
+        idtp=identity.idtp,
+        idfp=identity.idfp,
+        idfn=identity.idfn,
         num_frames=sums.num_frames,
         num_true_tracks=sums.num_true_tracks,
         num_found_tracks=sums.num_found_tracks,

@@ -37,9 +37,8 @@ class ClearCounts:
 
     @property
     def mota(self) -> float:
-        """1 - (missed + false + switches) / true boxes; 0 where there are none."""
-        num_true = self.tp + self.fn
-        return (self.tp - self.fp - self.num_switches) / num_true if num_true else 0.0
+        """1 - (missed + false + switches) / true boxes, of which TrackEval counts one at least."""
+        return (self.tp - self.fp - self.num_switches) / max(1.0, self.tp + self.fn)
 
     @property
     def motp(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 IGNORE_IOU = 0.5
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,18 @@ class TrackedPair:
     found_ids: Ints
     found_boxes: Floats
     ignored: Bools | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if columns disagree in length or shape."""
+        for side, frames, ids, boxes in (
+            ("truth", self.truth_frames, self.truth_ids, self.truth_boxes),
+            ("found", self.found_frames, self.found_ids, self.found_boxes),
+        ):
+            n, shapes = len(frames), (frames.shape, ids.shape, boxes.shape)
+            if shapes != ((n,), (n,), (n, 4)):
+                raise ValueError(f"{side}: frames, ids and boxes are (N,), (N,) and (N, 4), not {shapes}")
+        if self.ignored is not None and self.ignored.shape != self.truth_ids.shape:
+            raise ValueError(f"ignored is {self.ignored.shape}, the truth has {len(self.truth_ids)} boxes")
 
 
 @dataclass(frozen=True)
@@ -63,9 +77,9 @@ def align(pair: TrackedPair, *, name: str = "the sequence") -> AlignedFrames:
     """
     ignored = np.zeros(len(pair.truth_ids), bool) if pair.ignored is None else pair.ignored
     truth_ids, found_ids, similarity = [], [], []
-    for frame in np.union1d(pair.truth_frames, pair.found_frames).tolist():
-        true_rows = np.flatnonzero(pair.truth_frames == frame)
-        found_rows = np.flatnonzero(pair.found_frames == frame)
+    frames = np.union1d(pair.truth_frames, pair.found_frames)
+    true_parts, found_parts = _rows_of(pair.truth_frames, frames), _rows_of(pair.found_frames, frames)
+    for frame, true_rows, found_rows in zip(frames.tolist(), true_parts, found_parts, strict=True):
         _check_once(pair.truth_ids[true_rows], f"the truth of {name}", frame)
         _check_once(pair.found_ids[found_rows], f"the tracks of {name}", frame)
         overlap = iou_matrix(pair.truth_boxes[true_rows], pair.found_boxes[found_rows])
@@ -82,10 +96,18 @@ def align(pair: TrackedPair, *, name: str = "the sequence") -> AlignedFrames:
     return AlignedFrames(truth, found, similarity, num_true, num_found)
 
 
+def _rows_of(values: Ints, frames: Ints) -> list[Ints]:
+    """Rows of each of the frames, which are in order, in the order of the rows."""
+    order = np.argsort(values, kind="stable")
+    starts = np.searchsorted(values[order], frames)
+    return [order[i:j] for i, j in pairwise([*starts.tolist(), len(order)])]
+
+
 def _partners(overlap: Floats, ignored: Bools) -> Ints:
     """Columns whose partner is an ignored row."""
-    rows, columns = linear_sum_assignment(np.where(overlap >= IGNORE_IOU, overlap, 0.0), maximize=True)
-    real = (overlap[rows, columns] >= IGNORE_IOU) & ignored[rows]
+    enough = overlap >= IGNORE_IOU - _EPSILON
+    rows, columns = linear_sum_assignment(np.where(enough, overlap, 0.0), maximize=True)
+    real = enough[rows, columns] & ignored[rows]
     partners: Ints = columns[real]
     return partners
 

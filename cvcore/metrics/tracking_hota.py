@@ -78,8 +78,8 @@ class HotaSums:
 def sum_hota(frames: AlignedFrames) -> HotaSums:
     """Match at each threshold, preferring pairs of tracks that are alike over the whole sequence."""
     true_counts, found_counts, alike = _likeness(frames)
-    shape = (len(ALPHAS), frames.num_true_tracks, frames.num_found_tracks)
-    matches = np.zeros(shape)
+    # Few pairs of tracks ever meet: matches are kept as (pair's number, IoU), not as a matrix a threshold.
+    pairs, overlaps = [np.zeros(0, np.int64)], [np.zeros(0)]
     tp, fp, fn, loc = (np.zeros(len(ALPHAS)) for _ in range(4))
     for truth, found, overlap in zip(frames.truth, frames.found, frames.similarity, strict=True):
         score = alike[truth[:, None], found[None]] * overlap
@@ -91,21 +91,32 @@ def sum_hota(frames: AlignedFrames) -> HotaSums:
         fn += len(truth) - counts
         fp += len(found) - counts
         loc += (reached * values).sum(axis=1)
-        matches[:, truth[rows], found[columns]] += reached
+        pairs.append(truth[rows] * frames.num_found_tracks + found[columns])
+        overlaps.append(values)
+    met, numbers = np.unique(np.concatenate(pairs), return_inverse=True)
+    values = np.concatenate(overlaps)
+    matches = np.zeros((len(ALPHAS), len(met)))
+    for k, alpha in enumerate(ALPHAS):
+        matches[k] = np.bincount(numbers[values >= alpha - _EPSILON], minlength=len(met))
+    of_true = true_counts[met // max(1, frames.num_found_tracks)]
+    of_found = found_counts[met % max(1, frames.num_found_tracks)]
     return HotaSums(
         tp=tp,
         fp=fp,
         fn=fn,
-        ass=_mean_over_matches(matches, true_counts[:, None] + found_counts - matches),
-        ass_re_sum=_mean_over_matches(matches, np.broadcast_to(true_counts[:, None], shape)),
-        ass_pr_sum=_mean_over_matches(matches, np.broadcast_to(found_counts[None], shape)),
+        ass=_sum_of_shares(matches, of_true + of_found - matches),
+        ass_re_sum=_sum_of_shares(matches, of_true),
+        ass_pr_sum=_sum_of_shares(matches, of_found),
         loc=loc,
     )
 
 
-def _mean_over_matches(matches: Floats, possible: Floats) -> Floats:
-    """Sum over all matches of the share of their pair of tracks that agrees, at each threshold."""
-    summed: Floats = (matches * (matches / np.maximum(1, possible))).sum(axis=(1, 2))
+def _sum_of_shares(matches: Floats, possible: Floats) -> Floats:
+    """Sum over all matches of the share of their pair of tracks that agrees, at each threshold.
+
+    matches: (19, P), how often each pair of tracks is matched; possible: (P,) or (19, P), how often it could.
+    """
+    summed: Floats = (matches * (matches / np.maximum(1, possible))).sum(axis=1)
     return summed
 
 
