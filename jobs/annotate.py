@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
 from jobs.outcome import RunResult, is_over_limit
 from jobs.prepare import claim_job, find_finished, prepare
@@ -11,9 +12,16 @@ from jobs.spec import AnnotateSpec
 
 
 def run_annotate(
-    spec: AnnotateSpec, *, listener: Listener, address: str | None = None, verbose: bool = False
+    spec: AnnotateSpec,
+    *,
+    listener: Listener,
+    address: str | None = None,
+    verbose: bool = False,
+    sessions: ExitStack | None = None,
 ) -> RunResult:
     """Run the job, or finish it, or find it finished.
+
+    `sessions` keeps the cluster, if one was needed, until it is closed.
 
     Raises:
         SpecError, ModelError, StorageError: before any work, when it cannot be done as asked.
@@ -29,7 +37,9 @@ def run_annotate(
     # Here, so that a finished job answers without loading Ray.
     from jobs.launch import Launch
 
-    with Launch(spec.resources, address=address, verbose=verbose, listener=listener) as launch:
+    with Launch(
+        spec.resources, address=address, verbose=verbose, listener=listener, sessions=sessions
+    ) as launch:
         prepared = prepare(spec, listener=listener, inspect=launch.inspect)
         prepared = claim_job(prepared, listener=listener)
         from jobs.execute import execute

@@ -32,18 +32,28 @@ class Launched:
 class Launch:
     """Starts or joins a cluster when the model is to be checked; leaves it at the end.
 
+    Args:
+        sessions: leaves the cluster when it is closed, for a caller who goes on with it.
+
     Raises:
         SpecError: when the job's resources do not fit the cluster.
     """
 
     def __init__(
-        self, asked: ResourcesSection, *, address: str | None, verbose: bool, listener: Listener
+        self,
+        asked: ResourcesSection,
+        *,
+        address: str | None,
+        verbose: bool,
+        listener: Listener,
+        sessions: contextlib.ExitStack | None = None,
     ) -> None:
         self._asked = asked
         self._address = address
         self._verbose = verbose
         self._listener = listener
         self._open = contextlib.ExitStack()
+        self._sessions = sessions or self._open
         self._launched: Launched | None = None
 
     def __enter__(self) -> Self:
@@ -65,7 +75,7 @@ class Launch:
         self._listener.step(f"Starting {'an embedded Ray' if own else 'on the Ray cluster'}")
         with ThreadPoolExecutor(1) as pool:
             facts = pool.submit(model_facts, source)
-            session = self._open.enter_context(ray_session(address=self._address, verbose=self._verbose))
+            session = self._sessions.enter_context(ray_session(address=self._address, verbose=self._verbose))
             resources = plan_resources(self._asked, session.shape)
             self._launched = Launched(session, resources, ray.put(source), Tally.start())
             import jobs.execute  # noqa: F401  # Ray Data takes a second to import: meanwhile the board starts

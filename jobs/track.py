@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cvcore.errors import SpecError
+from jobs.annotate import run_annotate
 from jobs.outcome import RunResult, is_over_limit
 from jobs.plan import Plan, make_job_id
 from jobs.prepare import PREFLIGHT_ATTEMPTS, code_version, find_finished
 from jobs.progress import Listener
 from jobs.run_folder import JobRecord, RunFolder, check_same_job, load_plan, read_job
+from jobs.sink import remove_parts
 from jobs.storage import open_store
 from jobs.track_spec import TrackSpec
+from jobs.track_table import remove_track_parts
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,15 @@ def run_track(
     detect = spec.detect_spec()
     if detect is None:
         read_detected(spec)  # what is wrong with it is said before anything is started
-    # Here, so that a finished job answers without loading Ray.
-    from jobs.ray_session import ray_session
-
-    with ray_session(address=address, verbose=verbose) as session:
+    with ExitStack() as sessions:
         if detect is not None:
-            from jobs.annotate import run_annotate
-
-            run_annotate(detect, listener=listener, address=address, verbose=verbose)
+            run_annotate(detect, listener=listener, address=address, verbose=verbose, sessions=sessions)
         detected = read_detected(spec)
+        # Here, so that a finished job answers without loading Ray.
+        from jobs.ray_session import ray_session
         from jobs.track_run import track
+
+        session = sessions.enter_context(ray_session(address=address, verbose=verbose))
 
         return track(spec, detected, listener=listener, started=started, num_cpus=session.shape.num_cpus)
 
@@ -113,6 +116,8 @@ def _find_finished(spec: TrackSpec) -> dict[str, Any] | None:
     if not finished:
         return None
     check_same(standing, track_record(spec, read_detected(spec)))
+    remove_parts(folder, store, units_per_file=standing.units_per_file)  # of a driver that ended doing so
+    remove_track_parts(folder, store)
     manifest: dict[str, Any] = json.loads(store.read(folder.success))
     return manifest
 

@@ -19,10 +19,10 @@ from jobs.progress import Listener
 from jobs.run_folder import RunFolder, new_writer
 from jobs.sink import PartSummary, part_metadata, pending_units
 from jobs.stages.associate import TrackTask, track_parts_of, track_video
-from jobs.storage import Store, join, open_store
+from jobs.storage import StorageError, open_store
 from jobs.track import Detected, check_same, track_record
 from jobs.track_spec import TrackSpec
-from jobs.track_table import write_track_table
+from jobs.track_table import remove_track_parts, write_track_table
 
 TRACK_CPUS = 1.0
 MERGE_CPUS = 0.25
@@ -49,6 +49,7 @@ def track(
     )
     check_same(standing, record)
     pending = set(pending_units(plan, folder, store))
+    before = plan.num_inputs - sum(plan.unit_size(unit) for unit in pending)
     plan_ref = ray.put(plan)
     merger = FileMerger(
         folder,
@@ -77,7 +78,7 @@ def track(
                 tell()
                 for summary in summaries:
                     done[summary.number] = summary
-                    rows += summary.rows
+                    rows += summary.rows if summary.number in pending else 0
                     merger.add(summary.number)
         merged = merger.finish(store)
         counts = write_track_table(folder, store, writer=writer)
@@ -86,8 +87,8 @@ def track(
             folder, store, plan, record, known, writer=writer, listener=listener, more=counts
         )
         remove_track_parts(folder, store)
-    except ray.exceptions.RayError as error:
-        raise JobFailed(failure_text(error, plan, published=rows)) from error
+    except (ray.exceptions.RayError, StorageError) as error:
+        raise JobFailed(failure_text(error, plan, published=before + rows)) from error
     wall_s = time.monotonic() - started
     return RunResult(
         folder.uri,
@@ -143,9 +144,3 @@ def _telling(listener: Listener, *, total: int) -> Iterator[Callable[[], None]]:
             listener.step(f"Tracked {done:,} of {total:,}", done=done, total=total)
 
     yield tell
-
-
-def remove_track_parts(folder: RunFolder, store: Store) -> None:
-    """Delete the tracks of single videos: once the job is done, the table holds them."""
-    for name in store.list_names(folder.track_parts):
-        store.delete(join(folder.track_parts, name))

@@ -57,3 +57,9 @@ def write_track_table(folder: RunFolder, store: Store, *, writer: str) -> dict[s
         store.create(folder.tracks, buffer.getvalue(), writer=writer)
     lengths = pq.read_table(pa.BufferReader(store.read(folder.tracks)), columns=["length"]).column("length")
     return {"tracks": len(lengths), "tracked": pc.sum(lengths).as_py() or 0}
+
+
+def remove_track_parts(folder: RunFolder, store: Store) -> None:
+    """Delete the tracks of single videos: once the job is done, the table holds them."""
+    for name in store.list_names(folder.track_parts):
+        store.delete(join(folder.track_parts, name))

@@ -160,7 +160,10 @@ def test_a_run_that_lost_parts_is_completed_the_same(tmp_path: Path) -> None:
         path.unlink()
     assert track(run, out).outcome == "finished"
     assert {path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*.parquet"))} == whole
+    left = out / "_veedor" / "tracks" / "part-00000.parquet"
+    left.write_bytes(b"of a driver that was killed while tidying up")
     assert track(run, out).outcome == "already finished"
+    assert not left.exists()
 
 
 @pytest.mark.usefixtures("ray_cluster")
