@@ -14,6 +14,7 @@ import ray
 from jobs.progress import STAGES, Snapshot, StageCount, recent_rates
 
 RATE_WINDOW_S = 10.0
+BOARD_TIMEOUT_S = 30.0
 
 
 class _Board:
@@ -22,6 +23,7 @@ class _Board:
     def __init__(self) -> None:
         self._counts: dict[str, dict[int, tuple[int, int]]] = {}
         self._actors: set[str] = set()
+        self._pools: dict[str, list[Any] | None] = {}
         self._begun: dict[tuple[str, int], int] = {}
 
     def done(self, stage: str, unit: int, ok: int, failed: int) -> None:
@@ -40,6 +42,16 @@ class _Board:
 
     def ready(self, actor: str) -> None:
         self._actors.add(actor)
+
+    def enter(self, pool: str, actor: list[Any]) -> None:
+        members = self._pools.setdefault(pool, [])
+        if members is not None:
+            members.extend(actor)
+
+    def dismiss(self, pool: str) -> list[Any]:
+        members = self._pools.get(pool) or []
+        self._pools[pool] = None  # who comes late is not kept
+        return members
 
     def read(self) -> tuple[dict[str, tuple[int, int]], int]:
         sums = {
@@ -82,6 +94,17 @@ class Tally:
 
     def ready(self, actor: str) -> None:
         self.board.ready.remote(actor)
+
+    def enter(self, pool: str) -> None:
+        """Note that the actor which calls this belongs to a pool; waits until it is noted."""
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(self.board.enter.remote(pool, [ray.get_runtime_context().current_actor]))
+
+    def end_pool(self, pool: str) -> None:
+        """End a pool's actors now, whoever still holds handles on them; waits for the board."""
+        with contextlib.suppress(ray.exceptions.RayError):
+            for actor in ray.get(self.board.dismiss.remote(pool), timeout=BOARD_TIMEOUT_S):
+                ray.kill(actor)
 
 
 class Watch:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import traceback
+import uuid
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,28 +46,21 @@ def run_pipeline(pipeline: Pipeline) -> Iterator[PartSummary]:
     Raises:
         ray.exceptions.RayError: when a stage fails for good; what was published stays published.
     """
+    pool = uuid.uuid4().hex
     try:
-        for batch in build_dataset(pipeline).iter_batches(batch_size=None, batch_format="pyarrow"):
+        for batch in build_dataset(pipeline, pool=pool).iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from read_summaries(batch)
-    except BaseException as error:
-        _let_go(error)
-        raise
+    finally:
+        # Ray Data drops its handles and leaves the rest to the last one's end. A kept error, a cycle, or a
+        # thread of its executor that is late would hold the CPUs and GPUs that the next run waits for.
+        pipeline.infer.tally.end_pool(pool)
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Clear the frames that an error came through, and the executor's cycles with them.
+def build_dataset(pipeline: Pipeline, *, pool: str) -> Dataset:
+    """The lazily executed dataset of a run: a block and a row of summary for each unit.
 
-    Actors end when the last handle on them goes. While somebody keeps the error, or no collection happens to
-    run, those of a failed run would hold the CPUs and GPUs that the next run waits for.
+    Its actors enter `pool` on the board.
     """
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
-    gc.collect()
-
-
-def build_dataset(pipeline: Pipeline) -> Dataset:
-    """The lazily executed dataset of a run: a block and a row of summary for each unit."""
     context = DataContext.get_current()
     context.target_max_block_size = None  # one unit, one block
     context.enable_progress_bars = False
@@ -83,10 +75,10 @@ def build_dataset(pipeline: Pipeline) -> Dataset:
     with warnings.catch_warnings():
         # Retries are endless unless bounded, and a read's retries have no other parameter.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        return _one_stage(pipeline) if pipeline.resources.fused else _three_stages(pipeline)
+        return _one_stage(pipeline, pool) if pipeline.resources.fused else _three_stages(pipeline, pool)
 
 
-def _three_stages(pipeline: Pipeline) -> Dataset:
+def _three_stages(pipeline: Pipeline, pool: str) -> Dataset:
     """Decoding tasks feed the actors, which hold GPUs; writing tasks take from them."""
     asked = pipeline.resources
     source = UnitSource(
@@ -100,7 +92,7 @@ def _three_stages(pipeline: Pipeline) -> Dataset:
     )
     inferred = decoded.map_batches(
         InferActor,
-        fn_constructor_args=(pipeline.model, pipeline.infer),
+        fn_constructor_args=(pool, pipeline.model, pipeline.infer),
         **_actor_options(pipeline),
     )
     return inferred.map_batches(
@@ -114,13 +106,13 @@ def _three_stages(pipeline: Pipeline) -> Dataset:
     )
 
 
-def _one_stage(pipeline: Pipeline) -> Dataset:
+def _one_stage(pipeline: Pipeline, pool: str) -> Dataset:
     """Each actor does whole units."""
     rows = [{"unit": unit} for unit in pipeline.units]
     numbers = ray.data.from_items(rows, override_num_blocks=len(rows))  # one unit, one block
     return numbers.map_batches(
         WholeUnitActor,
-        fn_constructor_args=(pipeline.model, pipeline.infer, pipeline.decode, pipeline.publish),
+        fn_constructor_args=(pool, pipeline.model, pipeline.infer, pipeline.decode, pipeline.publish),
         **_actor_options(pipeline, concurrent_units=WholeUnitActor.CONCURRENT_UNITS),
     )
 

@@ -10,6 +10,8 @@ import ray
 
 from tests.s3_servers import S3Server, ceph_is_installed, ceph_server, moto_server
 
+# Ray's workers are nice to all else on a machine, and would stand still beside other load.
+os.environ.setdefault("RAY_worker_niceness", "0")
 NO_CEPH = "Ceph's gateway is not installed (ceph-mon ceph-osd ceph-common radosgw): moto stands in alone"
 
 

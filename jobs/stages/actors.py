@@ -13,9 +13,16 @@ from jobs.stages.settings import InferSettings
 
 
 class InferActor:
-    """Infers units that other processes decode and publish, as befits a GPU that has to be kept fed."""
+    """Infers units that other processes decode and publish, as befits a GPU that has to be kept fed.
 
-    def __init__(self, model: Any, settings: InferSettings) -> None:
+    Args:
+        pool: the name under which the board knows this actor and its siblings.
+        model: a reference to the model's source.
+        settings: of inference.
+    """
+
+    def __init__(self, pool: str, model: Any, settings: InferSettings) -> None:
+        settings.tally.enter(pool)
         from jobs.stages.infer import InferStage
 
         self._stage = InferStage(model, settings)
@@ -34,9 +41,9 @@ class WholeUnitActor(InferActor):
     CONCURRENT_UNITS = 2
 
     def __init__(
-        self, model: Any, infer: InferSettings, decode: DecodeStage, publish: PublishSettings
+        self, pool: str, model: Any, infer: InferSettings, decode: DecodeStage, publish: PublishSettings
     ) -> None:
-        super().__init__(model, infer)
+        super().__init__(pool, model, infer)
         self._decode = decode
         self._publish = publish
         self._computing = Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import ray
 
 from tests.corpus import good_image, good_name, toy_model
-from tests.faults.drivers import Driver, Ending
+from tests.faults.drivers import Driver, Ending, kill_drivers
 from tests.faults.numbered import Book, Harm
 from tests.faults.results import Result, read_result
 from tests.s3_files import new_bucket, upload, upload_model
@@ -101,3 +102,9 @@ def address(ray_cluster: None) -> str:  # noqa: ARG001
     """Of the session's cluster, for drivers to join."""
     found: str = ray.get_runtime_context().gcs_address
     return found
+
+
+@pytest.fixture(autouse=True)
+def no_driver_outlives_its_test() -> Iterator[None]:
+    yield
+    kill_drivers()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import signal
 import sys
 import time
@@ -21,6 +23,7 @@ IMPORTED_ONCE = [
     "cluster.console", "jobs.catalog", "jobs.execute", "jobs.storage.s3", "tests.faults.numbered",
 ]  # fmt: skip
 LAST_WORDS_WITHIN_S = 10
+SKIPPED_IDS = 2**18
 RUNTIME_ENVIRONMENT = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
@@ -68,6 +71,7 @@ class Driver:
         arguments = (folder, address, environment or {}, book, separate_stages)
         self._process: ForkServerProcess = context.Process(target=_drive, args=arguments, daemon=True)
         self._process.start()
+        _started.append(self)
         assert self._process.pid
         self.pid = self._process.pid
 
@@ -83,6 +87,13 @@ class Driver:
         for pid in [*self.book.workers(), self.pid]:
             os.kill(pid, signal.SIGCONT)
 
+    def kill(self) -> None:
+        """End it and its workers, however they are."""
+        for pid in [self.pid, *self.book.workers()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.join()
+
     def wait(self, timeout_s: float) -> Ending:
         """Its end; a driver that does not end in time fails the test."""
         self._process.join(timeout_s)
@@ -94,6 +105,17 @@ class Driver:
             while '"event": "error"' not in self._output.read_text() and time.monotonic() < deadline:
                 time.sleep(0.02)
         return Ending(self._process.exitcode, self._output.read_text())
+
+
+_started: list[Driver] = []
+
+
+def kill_drivers() -> None:
+    """End what a failed test left: a stopped driver would keep this process from ending."""
+    for driver in _started:
+        if driver.is_alive():
+            driver.kill()
+    _started.clear()
 
 
 def _drive(
@@ -112,9 +134,22 @@ def _drive(
     arm()
     if separate_stages:
         _separate_stages()
+    _draw_other_ids()
     from cluster.cli import app
 
     app(["run", str(folder / "spec.json"), "--json", *(["--address", address] if address else [])])
+
+
+def _draw_other_ids() -> None:
+    """Skip some of Ray's random ids, at random.
+
+    Importing `ray.data` seeds their one generator, in the process that drivers are forked from. Two drivers
+    on one cluster would draw the same ids, and break each other's objects.
+    """
+    from ray import WorkerID
+
+    for _ in range(secrets.randbelow(SKIPPED_IDS)):
+        WorkerID.from_random()
 
 
 def _separate_stages() -> None:
