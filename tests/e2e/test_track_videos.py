@@ -49,7 +49,11 @@ def test_neither_the_cut_into_units_nor_the_actors_change_a_track(tmp_path: Path
     scene = VideoSceneSpec(num_frames=NUM_FRAMES, width=240, height=180)
     (tmp_path / "in").mkdir()
     with VideoWriter(
-        tmp_path / "in" / "line.mp4", fps=scene.fps, width=scene.width, height=scene.height, keyframe_interval=2
+        tmp_path / "in" / "line.mp4",
+        fps=scene.fps,
+        width=scene.width,
+        height=scene.height,
+        keyframe_interval=2,
     ) as writer:
         for frame in render_video_scene(7, scene):
             writer.write(frame.image)
