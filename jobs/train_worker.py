@@ -24,8 +24,9 @@ from cvcore.detect.tiny import ANCHORS, STRIDES, TinyDetector, build_tiny
 from cvcore.errors import SpecError
 from cvcore.ops.anchors import fit_anchors
 from cvcore.train.augment import AugmentOptions
-from cvcore.train.batches import Shard, steps_per_epoch
-from cvcore.train.loop import OptimizeOptions, Progress
+from cvcore.train.batches import Batch, Shard, steps_per_epoch
+from cvcore.train.loop import detector_loss
+from cvcore.train.progress import OptimizeOptions, Progress
 from cvcore.train.run import EpochReport, RunOptions, Standing, run_epochs
 from cvcore.train.samples import Dataset, document_labels, load_dataset, read_document
 from cvcore.types import InputSpec
@@ -36,6 +37,7 @@ from jobs.train_spec import EpochRecord, TrainSpec
 CHECKPOINT_NAME = "model.safetensors"
 HISTORY_NAME = "history.json"
 STATE_NAME = "_veedor/train-state.pt"
+DetectorProgress = Progress[TinyDetector, Batch]
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,9 @@ def train_worker(config: Mapping[str, Any]) -> None:
     device = get_device()
     model.to(device)
     network: nn.Module = DistributedDataParallel(model) if shard.world_size > 1 else model
-    progress = Progress(model, network, model.loss, _optimize_options(spec, train, shard, device))
+    bf16 = _computes_bf16(device) if spec.precision == "auto" else spec.precision == "bf16"
+    compute = detector_loss(model, network, model.loss, bf16=bf16)
+    progress = Progress(model, network, compute, _optimize_options(spec, train, shard))
     saved = load_run(spec)
     if saved is not None:
         progress.restore(saved.progress)
@@ -209,14 +213,13 @@ def _clustered(train: Dataset, seed: int) -> list[list[list[float]]]:
     return [centers[first : first + per_stride] for first in range(0, len(centers), per_stride)]
 
 
-def _optimize_options(spec: TrainSpec, train: Dataset, shard: Shard, device: torch.device) -> OptimizeOptions:
+def _optimize_options(spec: TrainSpec, train: Dataset, shard: Shard) -> OptimizeOptions:
     per_epoch = steps_per_epoch(len(train.samples), spec.batch_size, shard.world_size)
     total_steps = spec.epochs * per_epoch
     return OptimizeOptions(
         learning_rate=spec.lr,
         total_steps=total_steps,
         warmup_steps=min(spec.warmup_steps, total_steps // 4),
-        bf16=_computes_bf16(device) if spec.precision == "auto" else spec.precision == "bf16",
     )
 
 
@@ -231,7 +234,9 @@ def _run_options(spec: TrainSpec, canvas: InputSpec) -> RunOptions:
     return RunOptions(spec.epochs, spec.batch_size, spec.seed, augment, patience=spec.patience)
 
 
-def keep_epoch(spec: TrainSpec, progress: Progress, report: EpochReport, saved: SavedRun | None) -> SavedRun:
+def keep_epoch(
+    spec: TrainSpec, progress: DetectorProgress, report: EpochReport, saved: SavedRun | None
+) -> SavedRun:
     """Write the checkpoint if it is the best, then the state: in this order, so that neither is lost."""
     metrics, loss = report.metrics, report.loss
     assert metrics is not None
@@ -258,7 +263,7 @@ def keep_epoch(spec: TrainSpec, progress: Progress, report: EpochReport, saved: 
 
 
 def _write_checkpoint(
-    spec: TrainSpec, progress: Progress, record: EpochRecord, per_class_ap50: Mapping[str, float]
+    spec: TrainSpec, progress: DetectorProgress, record: EpochRecord, per_class_ap50: Mapping[str, float]
 ) -> None:
     model = progress.average.model
     assert isinstance(model, TinyDetector)

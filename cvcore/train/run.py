@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cvcore.metrics.detection import DetectionMetrics
 from cvcore.train.augment import AugmentOptions
-from cvcore.train.batches import ALONE, Shard, ahead, epoch_batches
-from cvcore.train.loop import EpochLoss, Progress, evaluate
+from cvcore.train.batches import ALONE, Batch, Shard, ahead, epoch_batches
+from cvcore.train.loop import EpochLoss, evaluate
+from cvcore.train.progress import Progress
 from cvcore.train.samples import Dataset
 
 ShareScore = Callable[[float | None], float]
@@ -78,7 +80,7 @@ def only_worker(score: float | None) -> float:
 
 
 def run_epochs(
-    progress: Progress,
+    progress: Progress[Any, Batch],
     train: Dataset,
     held_out: Dataset,
     options: RunOptions,
@@ -102,7 +104,7 @@ def run_epochs(
             options=_augment_at(epoch, options),
             shard=shard,
         )
-        loss = progress.train_epoch(ahead(batches))
+        loss = EpochLoss(**progress.train_epoch(ahead(batches)))
         metrics = evaluate(progress.average.model, held_out) if shard.rank == 0 else None
         score = share(None if metrics is None else metrics.ap50)
         if score > standing.best_ap50:

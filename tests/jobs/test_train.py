@@ -17,13 +17,14 @@ from cvcore.detect.tiny import build_tiny
 from cvcore.errors import SpecError
 from cvcore.scenes import SceneSpec, write_scenes
 from cvcore.train.batches import steps_per_epoch
-from cvcore.train.loop import OptimizeOptions, Progress
+from cvcore.train.loop import detector_loss
+from cvcore.train.progress import OptimizeOptions, Progress
 from cvcore.train.run import EpochReport, RunOptions, run_epochs
 from cvcore.train.samples import load_dataset
 from jobs.train import run_train
 from jobs.train_spec import EpochRecord, TrainSpec
 from jobs.train_watch import read_history
-from jobs.train_worker import STATE_NAME, keep_epoch, load_run, prepare_run, read_file
+from jobs.train_worker import STATE_NAME, DetectorProgress, keep_epoch, load_run, prepare_run, read_file
 from tests.s3_files import new_bucket, upload
 from tests.s3_servers import S3Server
 
@@ -112,7 +113,7 @@ def test_two_workers_share_an_epoch(data: Path, tmp_path: Path) -> None:
     assert saved.progress["step"] == 2 * 24 // (2 * spec.batch_size)
 
 
-def bare_run(spec: TrainSpec) -> tuple[Progress, Iterator[EpochReport]]:
+def bare_run(spec: TrainSpec) -> tuple[DetectorProgress, Iterator[EpochReport]]:
     """The same run without Ray."""
     torch.manual_seed(spec.seed)
     model = build_tiny(LABELS, width=4, input_size=96)
@@ -121,7 +122,8 @@ def bare_run(spec: TrainSpec) -> tuple[Progress, Iterator[EpochReport]]:
         for folder in (spec.data, spec.val_data)
     )
     total = spec.epochs * steps_per_epoch(len(train.samples), spec.batch_size)
-    progress = Progress(model, model, model.loss, OptimizeOptions(spec.lr, total, total // 4))
+    compute = detector_loss(model, model, model.loss)
+    progress = Progress(model, model, compute, OptimizeOptions(spec.lr, total, total // 4))
     return progress, run_epochs(progress, train, held_out, RunOptions(spec.epochs, spec.batch_size))
 
 

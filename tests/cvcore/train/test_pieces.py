@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from cvcore.detect.tiny import build_tiny
+from cvcore.detect.tiny import TinyDetector, build_tiny
 from cvcore.errors import SpecError
 from cvcore.scenes import SceneSpec, write_scenes
 from cvcore.train.augment import AugmentOptions
 from cvcore.train.average import WeightAverage
-from cvcore.train.batches import Shard, ahead, epoch_batches, steps_per_epoch
-from cvcore.train.loop import OptimizeOptions, Progress
+from cvcore.train.batches import Batch, Shard, ahead, epoch_batches, steps_per_epoch
+from cvcore.train.loop import detector_loss
+from cvcore.train.progress import LossIsNotFiniteError, OptimizeOptions, Progress
 from cvcore.train.run import RunOptions, Standing, run_epochs
 from cvcore.train.samples import Dataset, load_dataset
 from cvcore.train.schedule import learning_rate
@@ -115,11 +116,11 @@ def test_average_follows_and_settles_on_constant_weights() -> None:
     assert not average.model.weight.requires_grad
 
 
-def make_progress(epochs: int, dataset: Dataset) -> Progress:
+def make_progress(epochs: int, dataset: Dataset) -> Progress[TinyDetector, Batch]:
     torch.manual_seed(3)
     model = build_tiny(width=4, input_size=96)
     total = epochs * steps_per_epoch(len(dataset.samples), 4)
-    return Progress(model, model, model.loss, OptimizeOptions(3e-3, total, 2))
+    return Progress(model, model, detector_loss(model, model, model.loss), OptimizeOptions(3e-3, total, 2))
 
 
 def test_a_run_that_was_interrupted_makes_the_same_steps(dataset: Dataset) -> None:
@@ -144,6 +145,18 @@ def test_training_lowers_the_loss(dataset: Dataset) -> None:
     losses = [r.loss.total for r in run_epochs(make_progress(30, dataset), dataset, dataset, options)]
     assert losses[-1] < 0.8 * losses[0]
     assert all(math.isfinite(loss) for loss in losses)
+
+
+def test_a_loss_that_is_not_finite_stops_before_it_moves_a_weight() -> None:
+    model = nn.Linear(2, 1)
+    progress = Progress(model, model, lambda x: {"total": model(x).sum()}, OptimizeOptions(0.1, 10, 0))
+    before = model.weight.detach().clone()
+    with pytest.raises(LossIsNotFiniteError, match="at step 0"):
+        progress.train_epoch([torch.full((1, 2), float("nan"))])
+    assert torch.equal(model.weight, before)
+    means = progress.train_epoch([torch.ones(1, 2), torch.ones(3, 2)])
+    assert progress.step == 2
+    assert list(means) == ["total"]
 
 
 def test_patience_ends_a_run_that_does_not_improve(dataset: Dataset) -> None:

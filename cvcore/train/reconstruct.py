@@ -1,0 +1,163 @@
+"""Training autoencoders: batches of canvases, a held-out error after every epoch, early stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cvcore.autoencode.base import Autoencoder
+from cvcore.train.progress import Progress, Terms
+
+Canvases = Tensor
+"""(B, H, W, 3) uint8 RGB."""
+
+
+class LossModule(nn.Module):
+    """An autoencoder's loss as a module's forward pass, which is what a distributed wrapper can wrap."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        """The terms of `AutoencoderLoss`, (3,)."""
+        loss = self.model.loss(images, targets)
+        return torch.stack([loss.total, loss.reconstruction, loss.divergence])
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOptions:
+    """How training differs from showing the images as they are.
+
+    Attributes:
+        mirror: show half of the images mirrored, left to right, and half of all upside down.
+        noise: standard deviation of normal noise on what the encoder sees, in units of the range 0 to 1; the
+            targets stay clean (a denoising autoencoder).
+    """
+
+    mirror: bool = False
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.noise < 0:
+            raise ValueError(f"noise must not be negative, got {self.noise}")
+
+
+def autoencoder_loss(
+    model: Autoencoder,
+    network: nn.Module,
+    views: ViewOptions,
+    *,
+    generator: torch.Generator,
+    bf16: bool = False,
+) -> Callable[[Canvases], Terms]:
+    """What `Progress` computes for an autoencoder: terms `total`, `reconstruction` and `divergence`.
+
+    Args:
+        model: the bare model.
+        network: a `LossModule` of it, or its distributed wrapper.
+        views: what is shown.
+        generator: of the views; on the CPU.
+        bf16: run the forward pass in bfloat16 where the operator allows; weights stay float32.
+    """
+
+    def compute(canvases: Canvases) -> Terms:
+        targets = model.preprocess(canvases)
+        if views.mirror:
+            targets = _mirrored(targets, generator)
+        images = targets
+        if views.noise:
+            noise = torch.empty(targets.shape).normal_(generator=generator).to(targets.device)
+            images = (targets + views.noise * noise).clamp(0, 1)
+        with torch.autocast(targets.device.type, dtype=torch.bfloat16, enabled=bf16):
+            total, reconstruction, divergence = network(images, targets)
+        return {"total": total, "reconstruction": reconstruction, "divergence": divergence}
+
+    return compute
+
+
+def _mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
+    for dim in (2, 3):
+        chosen = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
+        images = torch.where(chosen[:, None, None, None], images.flip(dim), images)
+    return images
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The epoch of the least held-out loss so far."""
+
+    best_epoch: int = -1
+    best_loss: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """What one epoch brought.
+
+    Attributes:
+        epoch: from 0.
+        terms: means of the loss's terms over the steps.
+        held_out: the averaged weights' loss on held-out images.
+        standing: with this epoch counted.
+    """
+
+    epoch: int
+    terms: dict[str, float]
+    held_out: float
+    standing: Standing
+
+    @property
+    def is_best(self) -> bool:
+        return self.standing.best_epoch == self.epoch
+
+
+def reconstruct_epochs(
+    progress: Progress[Autoencoder, Canvases],
+    batches: Callable[[int], Iterable[Canvases]],
+    held_out: Callable[[], Iterable[Canvases]],
+    *,
+    epochs: int,
+    patience: int | None = None,
+    first_epoch: int = 0,
+    standing: Standing | None = None,
+    share: Callable[[float], float] = float,
+) -> Iterator[EpochReport]:
+    """Train from `first_epoch` to the end, or until patience runs out; yields after each epoch.
+
+    Args:
+        progress: the run.
+        batches: of an epoch, by its number.
+        held_out: batches that no step is made on.
+        epochs: of the whole run.
+        patience: epochs without a lower held-out loss after which the run stops; None never.
+        first_epoch, standing: where a run that was cut off continues.
+        share: gives every worker the same held-out loss.
+    """
+    standing = standing or Standing()
+    for epoch in range(first_epoch, epochs):
+        terms = progress.train_epoch(batches(epoch))
+        loss = share(held_out_loss(progress.average.model, held_out()))
+        if loss < standing.best_loss:
+            standing = Standing(epoch, loss)
+        yield EpochReport(epoch, terms, loss, standing)
+        if patience is not None and epoch - standing.best_epoch >= patience:
+            return
+
+
+@torch.inference_mode()
+def held_out_loss(model: Autoencoder, batches: Iterable[Canvases]) -> float:
+    """The mean total loss an image, in evaluation mode; draws of a posterior are the same every time."""
+    total, count = 0.0, 0
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for canvases in batches:
+            images = model.preprocess(canvases)
+            total += float(model.loss(images).total) * len(canvases)
+            count += len(canvases)
+    if not count:
+        raise ValueError("there are no held-out images")
+    return total / count
