@@ -21,9 +21,12 @@ class Posterior(NamedTuple):
     mean: Tensor
     log_variance: Tensor
 
-    def sample(self, *, generator: torch.Generator | None = None) -> Tensor:
-        """One z for each image, by reparameterisation: mean + sigma * noise (section 2.4)."""
-        noise = torch.empty_like(self.mean).normal_(generator=generator)
+    def sample(self, *, generator: torch.Generator | None = None, alike: bool = False) -> Tensor:
+        """One z for each image, by reparameterisation: mean + sigma * noise (section 2.4).
+
+        `alike` uses one draw of the noise for all images: what an image gets does not depend on its batch.
+        """
+        noise = torch.empty_like(self.mean[:1] if alike else self.mean).normal_(generator=generator)
         return self.mean + (0.5 * self.log_variance).exp() * noise
 
     def divergence(self) -> Tensor:
@@ -92,7 +95,7 @@ class VariationalAutoencoder(ConvAutoencoder):
         return AutoencoderLoss(reconstruction + self.beta * divergence / values, reconstruction, divergence)
 
     def elbo(self, images: Tensor, *, samples: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """The evidence's lower bound of each image, (B,), nats: the mean over `samples` draws of z."""
+        """The evidence's lower bound of each image, (B,), nats: the mean over `samples` draws."""
         posterior = self.posterior(images)
         return (
             self._mean_log_likelihood(images, posterior, samples, generator).sum(dim=(1, 2, 3))
@@ -104,7 +107,7 @@ class VariationalAutoencoder(ConvAutoencoder):
     ) -> Tensor:
         """The reconstruction probability (An and Cho 2015, algorithm 4) of each pixel, (B, H, W), as its log.
 
-        The mean over `samples` draws of z and over channels of log p(x|z).
+        The mean over `samples` draws, alike for all images, and over channels of log p(x|z).
         """
         posterior = self.posterior(images)
         return self._mean_log_likelihood(images, posterior, samples, generator).mean(dim=1)
@@ -116,7 +119,9 @@ class VariationalAutoencoder(ConvAutoencoder):
             raise ValueError(f"samples must be at least 1, got {samples}")
         total = torch.zeros_like(images)
         for _ in range(samples):
-            total += self.log_likelihood(self.decode(posterior.sample(generator=generator)), images)
+            total += self.log_likelihood(
+                self.decode(posterior.sample(generator=generator, alike=True)), images
+            )
         return total / samples
 
     @torch.inference_mode()
