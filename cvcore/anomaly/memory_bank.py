@@ -5,7 +5,7 @@ Roth et al. 2022, Towards Total Recall in Industrial Anomaly Detection. Features
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,9 +243,11 @@ def _extractor(backbone: str) -> nn.Module:
     return extractor.eval()
 
 
-def rename_backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A torchvision classifier's state dict under `PatchCore`'s names, without its classifying layers."""
-    left_out: Sequence[str] = ("classifier.", "fc.")
-    return {
-        f"extractor.{name}": value for name, value in state.items() if not name.startswith(tuple(left_out))
-    }
+def backbone_state(model: PatchCore, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a torchvision classifier that `model` has, under its names, with the model's own memory.
+
+    Layers after those that features are taken from, and the classifying ones, are left out.
+    """
+    own = model.state_dict()
+    renamed = {f"extractor.{name}": value for name, value in state.items()}
+    return {name: renamed.get(name, own[name]) for name in own if name in renamed or "." not in name}

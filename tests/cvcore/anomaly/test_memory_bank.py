@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
+from torchvision.models import get_model
 
 from cvcore.anomaly.latent import TooFewNormalsError
-from cvcore.anomaly.memory_bank import PatchCore, _Reservoir, coreset
-from cvcore.errors import ModelError
+from cvcore.anomaly.memory_bank import LAYERS, PatchCore, _Reservoir, backbone_state, coreset
+from cvcore.checkpoint import load_into
+from cvcore.errors import ModelError, WeightsError
 
 
 def canvases(count: int, *, size: int = 64, seed: int = 0, spot: bool = False) -> torch.Tensor:
@@ -123,3 +125,23 @@ def test_nothing_remembered_is_said() -> None:
         model.remember([])
     with pytest.raises(ValueError, match="backbone must be one of"):
         PatchCore(backbone="vgg99")
+
+
+@pytest.mark.parametrize("backbone", ["squeezenet1_1", "resnet18"])
+def test_a_classifiers_weights_are_the_backbones(backbone: str) -> None:
+    torch.manual_seed(7)
+    classifier = get_model(backbone, weights=None).eval()
+    model = PatchCore(backbone=backbone, input_size=64, memory_size=5)
+    load_into(model, backbone_state(model, classifier.state_dict()))
+    seen: list[torch.Tensor] = []
+    first = classifier.get_submodule(LAYERS[backbone][0])
+    first.register_forward_hook(lambda _module, _given, got: seen.append(got))
+    images = model.preprocess(canvases(2))
+    with torch.inference_mode():
+        classifier(images)
+        found = model.patches(images)
+        pooled = torch.nn.functional.avg_pool2d(seen[0], 3, stride=1, padding=1)
+    assert torch.allclose(found[:, : pooled.shape[1]], pooled, atol=1e-5)
+    incomplete = {name: value for name, value in classifier.state_dict().items() if "1.weight" not in name}
+    with pytest.raises(WeightsError, match="missing"):
+        load_into(model, backbone_state(model, incomplete))
