@@ -209,8 +209,22 @@ def scenes(
     num: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Of the first scene; the others follow.")] = 0,
     video: Annotated[bool, typer.Option("--video", help="Moving scenes, with tracks as MOT text.")] = False,
+    defects: Annotated[
+        bool, typer.Option("--defects", help="Pictures of an inspection station, with masks of defects.")
+    ] = False,
 ) -> None:
     """Render sample scenes of parts on a conveyor, with exact boxes and masks as COCO JSON."""
+    if video and defects:
+        raise typer.BadParameter("name one of --video and --defects")
+    if defects:
+        from cvcore.scenes.inspection import DEFECTS, write_inspections
+
+        write_inspections(folder, num_normal=num, num_test=max(1, num // 10), seed=seed)
+        typer.echo(
+            f"{num} normal pictures: {folder / 'train' / 'good'}; {max(1, num // 10)} each of good ones, "
+            f"{', '.join(DEFECTS)}: {folder / 'test'}, masks {folder / 'masks'}"
+        )
+        return
     if video:
         from cvcore.scenes.mot import write_video_scenes
 
