@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from jobs.schemas import PLAN_SCHEMA
 from jobs.storage import ObjectInfo
 
-GROUP_ROWS = 16_384  # a multiple of the largest unit, so that few units lie across two groups
+GROUP_ROWS = 4096  # a multiple of the largest unit, so that few units lie across two groups
 GROUP_SEGMENTS = 256
 DIGEST_KEY = "veedor.inputs_sha256"
 IMAGES_KEY = "veedor.num_images"

@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO
 
 from jobs.storage.base import (
@@ -48,19 +49,31 @@ class LocalStore:
         yield from self._walk(uri, os.path.realpath(root))
 
     def _walk(self, folder: str, real_root: str) -> Iterator[ObjectInfo]:
+        # Names alone, since an entry is ten times their size and a folder may have millions.
+        names: list[bytes] = []
+        links: set[bytes] = set()
         with _translated(folder), os.scandir(folder) as found:
-            # Folders sort as if their name ended with the separator, so that locations come in byte order.
-            entries = sorted(found, key=lambda e: os.fsencode(e.name + ("/" if e.is_dir() else "")))
-        for entry in entries:
-            if is_hidden(entry.name):
+            for entry in found:
+                if is_hidden(entry.name):
+                    continue
+                # Folders sort as if their name ended with the separator: locations come in byte order.
+                name = os.fsencode(entry.name) + (b"/" if entry.is_dir() else b"")
+                names.append(name)
+                if entry.is_symlink():
+                    links.add(name)
+        names.sort(reverse=True)
+        while names:
+            name = names.pop()
+            path = f"{folder.rstrip('/')}/{os.fsdecode(name.removesuffix(b'/'))}"
+            if name in links and not _inside(os.path.realpath(path), real_root):
                 continue
-            if entry.is_symlink() and not _inside(os.path.realpath(entry.path), real_root):
+            if name.endswith(b"/"):
+                yield from self._walk(path, real_root)
                 continue
-            if entry.is_dir():
-                yield from self._walk(entry.path, real_root)
-            elif entry.is_file():
-                with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
-                    yield _info(location_of_path(entry.path), entry.stat())
+            with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
+                status = os.stat(path)  # noqa: PTH116  # a Path costs half as much again
+                if S_ISREG(status.st_mode):
+                    yield _info(location_of_path(path), status)
 
     def stat(self, uri: str) -> ObjectInfo:
         with _translated(uri):
