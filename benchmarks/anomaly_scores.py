@@ -5,23 +5,26 @@
 Magnetic tile surfaces (400 normal ones to train on, of which 80 are held out for early stopping and for the
 latent scores' normals; 100 normal and 392 defective ones to test). Everything is stretched onto one canvas;
 pixel figures are taken on the canvas, against masks that are stretched alike. The memory bank's backbone is
-SqueezeNet 1.1 trained on ImageNet.
+SqueezeNet 1.1 trained on ImageNet; beside it PyPI's anomalib runs its own PatchCore, on the same canvases
+with the same backbone, layers, number of remembered patches and neighbours.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from common import Claim, argument_parser, report
 from torch import Tensor
+from torchvision.models import get_model
 
-from cvcore.anomaly.memory_bank import PatchCore, backbone_state
-from cvcore.anomaly.scorers import ScoreOptions, all_scores, latent_vectors
+from cvcore.anomaly.memory_bank import LAYERS, PatchCore, backbone_state
+from cvcore.anomaly.scorers import ScoreOptions, Scores, all_scores, latent_vectors
 from cvcore.autoencode.base import Autoencoder
 from cvcore.autoencode.conv import build_conv_autoencoder
 from cvcore.autoencode.dense import build_dense_autoencoder
@@ -34,6 +37,7 @@ from cvcore.train.reconstruct import LossModule, ViewOptions, autoencoder_loss, 
 from cvcore.types import InputSpec
 from tests.data import shared_data
 
+PEERS = Path(sys.prefix) / "anomaly_peers"
 BATCH = 16
 HELD_OUT = 80
 SEED = 0
@@ -43,6 +47,41 @@ MODELS: dict[str, Callable[[], Autoencoder | PatchCore]] = {
     "vae": lambda: build_vae(channels=1, width=16, latent_size=64),
     "patchcore": lambda: PatchCore(backbone="squeezenet1_1", input_size=224, memory_size=2000),
 }
+
+
+class Scoring(Protocol):
+    """What scores a batch of canvases."""
+
+    def score(self, canvases: Tensor) -> Scores: ...
+
+
+class AnomalibPatchCore:
+    """anomalib's PatchCore in the place of ours."""
+
+    def __init__(self, ours: PatchCore, normal: Tensor) -> None:
+        sys.path.insert(0, str(PEERS))
+        from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+
+        network = get_model("squeezenet1_1", weights=None)
+        own = ours.extractor.state_dict()
+        network.load_state_dict(own, strict=False)
+        torch.manual_seed(SEED)
+        self._ours = ours
+        self._model = PatchcoreModel(
+            layers=LAYERS["squeezenet1_1"], backbone=network, num_neighbors=ours.neighbors
+        )
+        self._model.train()
+        with torch.no_grad():
+            for part in normal.split(BATCH):
+                self._model(ours.preprocess(part))
+        patches = sum(len(part) for part in self._model.embedding_store)
+        self._model.subsample_embedding(len(ours.memory) / patches)
+        self._model.eval()
+
+    @torch.inference_mode()
+    def score(self, canvases: Tensor) -> Scores:
+        found = self._model(self._ours.preprocess(canvases))
+        return Scores(found.pred_score.flatten(), found.anomaly_map[:, 0])
 
 
 def load(paths: list[Path], spec: InputSpec) -> Tensor:
@@ -95,7 +134,10 @@ def measure(name: str, *, epochs: int) -> dict[str, Any]:
         normals = latent_vectors(model, held_out.split(BATCH))
     figures: dict[str, Any] = {"train_s": time.perf_counter() - began, "scores": {}}
     anomalous = [path.parent.name != "good" for path in tests]
-    for score, scorer in all_scores(model, ScoreOptions(), normals=normals).items():
+    scorers: dict[str, Scoring] = dict(all_scores(model, ScoreOptions(), normals=normals))
+    if isinstance(model, PatchCore):
+        scorers["patches, by anomalib"] = AnomalibPatchCore(model, normal)
+    for score, scorer in scorers.items():
         began = time.perf_counter()
         found = [scorer.score(part) for part in shown.split(BATCH)]
         seconds = time.perf_counter() - began

@@ -18,7 +18,7 @@ BOARD_TIMEOUT_S = 30.0
 
 
 class _Board:
-    """Adds up what workers report. Losing it loses a display, never a result."""
+    """Adds up what workers report. Losing it loses a display, and handles on actors, never a result."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[int, tuple[int, int]]] = {}
@@ -96,9 +96,8 @@ class Tally:
         self.board.ready.remote(actor)
 
     def enter(self, pool: str) -> None:
-        """Note that the actor which calls this belongs to a pool; waits until it is noted."""
-        with contextlib.suppress(ray.exceptions.RayError):
-            ray.get(self.board.enter.remote(pool, [ray.get_runtime_context().current_actor]))
+        """Note that the actor which calls this belongs to a pool: noted before any unit that it begins."""
+        self.board.enter.remote(pool, [ray.get_runtime_context().current_actor])
 
     def end_pool(self, pool: str) -> None:
         """End a pool's actors now, whoever still holds handles on them; waits for the board."""

@@ -14,10 +14,11 @@ class Member:
     """Takes one of the cluster's two CPUs."""
 
     def __init__(self, tally: Tally, pool: str) -> None:
+        self._tally = tally
         tally.enter(pool)
 
     def ping(self) -> None:
-        pass
+        self._tally.begin("infer", 0)
 
 
 def members(tally: Tally, pool: str) -> list[Any]:
