@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import platform
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from pathlib import Path
 import ray
 from ray._private import worker as ray_worker
 
+from cvcore.errors import SpecError, VeedorError
+from jobs.outcome import JobFailed
 from jobs.resources import ClusterShape, NodeShape
 
 EMBEDDED_HEAD_TIMEOUT_S = 15
+CONNECT_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,12 @@ def _where(address: str | None) -> str:
 
 @contextlib.contextmanager
 def ray_session(*, address: str | None = None, verbose: bool = False) -> Iterator[RaySession]:
-    """Use the cluster at `address` (or `RAY_ADDRESS`), one already joined, or an embedded one."""
+    """Use the cluster at `address` (or `RAY_ADDRESS`), one already joined, or an embedded one.
+
+    Raises:
+        SpecError: if there is no cluster at the address, or none that may be joined.
+        JobFailed: if an embedded one does not start.
+    """
     joined = ray.is_initialized()
     where = _where(address)
     if not joined:
@@ -48,18 +57,49 @@ def ray_session(*, address: str | None = None, verbose: bool = False) -> Iterato
             os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(EMBEDDED_HEAD_TIMEOUT_S))
         # Ray prints what went wrong in workers on standard output, whatever log_to_driver says.
         ray_worker._worker_logs_enabled = verbose
-        with contextlib.nullcontext() if verbose else _quiet_core():
-            ray.init(
-                address=where,
-                log_to_driver=verbose,
-                logging_level=logging.INFO if verbose else logging.ERROR,
-                **options,
-            )
+        _check_answers(where)
+        try:
+            with contextlib.nullcontext() if verbose else _quiet_core():
+                ray.init(
+                    address=where,
+                    log_to_driver=verbose,
+                    logging_level=logging.INFO if verbose else logging.ERROR,
+                    **options,
+                )
+        except Exception as error:  # Ray raises bare ones
+            ray.shutdown()
+            raise _not_there(where, error) from error
     try:
         yield RaySession(_shape(), _hardware())
     finally:
         if not joined:
             ray.shutdown()
+
+
+def _check_answers(where: str) -> None:
+    """Refuse a HOST:PORT where nothing answers: Ray would try for minutes, in silence."""
+    host, colon, port = where.rpartition(":")
+    if not colon or "/" in where or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise _not_there(where, error) from error
+
+
+def _not_there(where: str, error: Exception) -> VeedorError:
+    """What to say of a cluster that could not be joined or started."""
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    if where == "local":
+        return JobFailed(
+            f"Ray did not start on this machine ({reason}). Nothing was done. If the machine is overloaded "
+            "or out of memory, wait, and run the same command again; --verbose shows what Ray says"
+        )
+    return SpecError(
+        f"the Ray cluster at {where} cannot be joined ({reason}). Check the address (--address or "
+        "RAY_ADDRESS), that the cluster runs and has this version of Ray, and its token (RAY_AUTH_TOKEN). "
+        "Without an address, a cluster is started here"
+    )
 
 
 @contextlib.contextmanager
