@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from jobs.storage.base import (
     AccessRefused,
@@ -110,30 +110,27 @@ class LocalStore:
 
     def create(self, uri: str, body: bytes, *, writer: str) -> CreateOutcome:
         target = self._path(uri)
-        draft = _draft(target, writer)
         with _translated(uri):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                _write_synced(draft, body)
-                os.link(draft, target)
+                with _written(target, body, writer=writer) as draft:
+                    _link(draft, target)
             except FileExistsError:
                 same = hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(body).digest()
                 return "same" if same else "exists"
-            finally:
-                draft.unlink(missing_ok=True)
-            _sync_folder(target.parent)
         return "created"
 
     def put(self, uri: str, body: bytes) -> None:
         target = self._path(uri)
-        draft = _draft(target, "put")
+        named = _draft(target, "put")
         with _translated(uri):
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                _write_synced(draft, body)
-                draft.replace(target)
-            finally:
-                draft.unlink(missing_ok=True)
+            with _written(target, body, writer="put") as draft:
+                try:
+                    _link(draft, named)
+                    named.replace(target)
+                finally:
+                    named.unlink(missing_ok=True)
             _sync_folder(target.parent)
 
     def delete(self, uri: str) -> None:
@@ -181,11 +178,55 @@ def _inside(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def _write_synced(path: Path, body: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
+@contextlib.contextmanager
+def _written(target: Path, body: bytes, *, writer: str) -> Iterator[str]:
+    """A synced file in the folder of `target`, by a path to link to; afterwards that path is gone.
+
+    It has no name where the file system can do that: what a killed process had begun goes with it. Elsewhere
+    it is a hidden draft, which a killed process leaves.
+    """
+    handle = _open_unnamed(target.parent)
+    if handle is not None:
+        with os.fdopen(handle, "wb") as file:
+            _write_synced(file, body)
+            yield f"/proc/self/fd/{handle}"
+        return
+    draft = _draft(target, writer)
+    try:
+        with draft.open("wb") as file:
+            _write_synced(file, body)
+        yield str(draft)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _open_unnamed(folder: Path) -> int | None:
+    """A new file without a name, open for writing (open(2), O_TMPFILE); None where there are none."""
+    flag = getattr(os, "O_TMPFILE", None)
+    if flag is None or not Path("/proc/self/fd").is_dir():
+        return None
+    try:
+        return os.open(folder, flag | os.O_WRONLY, 0o666)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            return None
+        raise
+
+
+def _link(draft: str, target: Path) -> None:
+    """Give a file a (further) name, and sync its folder; `FileExistsError` if the name is taken."""
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.link(draft, target.name, dst_dir_fd=folder)  # with a folder's handle it follows /proc's links
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _write_synced(file: IO[bytes], body: bytes) -> None:
+    file.write(body)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import os
 import random
+import signal
+import subprocess
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -196,6 +199,43 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     found = [Path(info.uri).name for info in store.walk(str(tmp_path / "in"))]
     assert found == ["inner.jpg", "real.jpg"]
+
+
+DIES_IN_MID_WRITE = """
+import os, signal, sys
+from jobs.storage import open_store
+os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+store = open_store(sys.argv[1])
+if sys.argv[2] == "create":
+    store.create(sys.argv[1] + "/part", b"half", writer="w")
+store.put(sys.argv[1] + "/part", b"half")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files without names")
+@pytest.mark.parametrize("call", ["create", "put"])
+def test_a_writer_that_is_killed_in_mid_write_leaves_nothing(tmp_path: Path, call: str) -> None:
+    done = subprocess.run([sys.executable, "-c", DIES_IN_MID_WRITE, str(tmp_path), call])
+    assert done.returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_drafts_with_or_without_names_give_the_same_files(
+    tmp_path: Path, named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if named:
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    store, one = open_store(str(tmp_path)), str(tmp_path / "in" / "one")
+    assert store.create(one, b"first", writer="a") == "created"
+    assert store.create(one, b"first", writer="b") == "same"
+    assert store.create(one, b"second", writer="b") == "exists"
+    assert store.read(one) == b"first"
+    store.put(one, b"third")
+    assert store.read(one) == b"third"
+    (tmp_path / "plain").write_bytes(b"")
+    assert Path(one).stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["one"], "no draft is left"
 
 
 def test_a_draft_left_by_a_dead_writer_harms_nothing(tmp_path: Path) -> None:
