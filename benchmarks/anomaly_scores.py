@@ -6,7 +6,7 @@ Magnetic tile surfaces (400 normal ones to train on, of which 80 are held out fo
 latent scores' normals; 100 normal and 392 defective ones to test). Everything is stretched onto one canvas;
 pixel figures are taken on the canvas, against masks that are stretched alike. The memory bank's backbone is
 SqueezeNet 1.1 trained on ImageNet; beside it PyPI's anomalib runs its own PatchCore, on the same canvases
-with the same backbone, layers, number of remembered patches and neighbours.
+with the same backbone, layers, neighbours and number of patches, sampled and remembered.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from common import Claim, argument_parser, report
 from torch import Tensor
 from torchvision.models import get_model
 
-from cvcore.anomaly.memory_bank import LAYERS, PatchCore, backbone_state
+from cvcore.anomaly.memory_bank import LAYERS, MAX_CANDIDATES, PatchCore, backbone_state
 from cvcore.anomaly.scorers import ScoreOptions, Scores, all_scores, latent_vectors
 from cvcore.autoencode.base import Autoencoder
-from cvcore.autoencode.conv import build_conv_autoencoder
-from cvcore.autoencode.dense import build_dense_autoencoder
-from cvcore.autoencode.variational import build_vae
+from cvcore.autoencode.conv import ConvAutoencoder
+from cvcore.autoencode.dense import DenseAutoencoder
+from cvcore.autoencode.variational import VariationalAutoencoder
 from cvcore.checkpoint import load_into, read_state_dict
 from cvcore.image.decode import decode_to_canvas
 from cvcore.metrics.anomaly import Ranking, aupro
+from cvcore.train.epochs import run_epochs
 from cvcore.train.progress import OptimizeOptions, Progress
-from cvcore.train.reconstruct import LossModule, ViewOptions, autoencoder_loss, reconstruct_epochs
+from cvcore.train.reconstruct import LossModule, ViewOptions, autoencoder_loss, held_out_loss
 from cvcore.types import InputSpec
 from tests.data import shared_data
 
@@ -42,9 +43,9 @@ BATCH = 16
 HELD_OUT = 80
 SEED = 0
 MODELS: dict[str, Callable[[], Autoencoder | PatchCore]] = {
-    "dense_autoencoder": lambda: build_dense_autoencoder(input_size=64, channels=1, latent_size=32),
-    "conv_autoencoder": lambda: build_conv_autoencoder(channels=1, width=16, latent_size=64),
-    "vae": lambda: build_vae(channels=1, width=16, latent_size=64),
+    "dense_autoencoder": lambda: DenseAutoencoder(input_size=64, channels=1, latent_size=32),
+    "conv_autoencoder": lambda: ConvAutoencoder(channels=1, width=16, latent_size=64),
+    "vae": lambda: VariationalAutoencoder(channels=1, width=16, latent_size=64),
     "patchcore": lambda: PatchCore(backbone="squeezenet1_1", input_size=224, memory_size=2000),
 }
 
@@ -74,8 +75,10 @@ class AnomalibPatchCore:
         with torch.no_grad():
             for part in normal.split(BATCH):
                 self._model(ours.preprocess(part))
-        patches = sum(len(part) for part in self._model.embedding_store)
-        self._model.subsample_embedding(len(ours.memory) / patches)
+        # Of a sample as large as ours: all of them would take it hours.
+        patches = torch.cat(self._model.embedding_store)
+        self._model.embedding_store = [patches[torch.randperm(len(patches))[:MAX_CANDIDATES]]]
+        self._model.subsample_embedding(len(ours.memory) / MAX_CANDIDATES)
         self._model.eval()
 
     @torch.inference_mode()
@@ -104,7 +107,10 @@ def train(model: Autoencoder, images: Tensor, held_out: Tensor, *, epochs: int) 
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(epoch))
         return [part for part in images[order].split(BATCH) if len(part) == BATCH]
 
-    for seen in reconstruct_epochs(progress, batches, lambda: held_out.split(BATCH), epochs=epochs):
+    def measure() -> tuple[float, None]:
+        return -held_out_loss(progress.average.model, held_out.split(BATCH)), None
+
+    for seen in run_epochs(progress, batches, measure, epochs=epochs):
         if seen.is_best:
             best = {name: value.clone() for name, value in progress.average.model.state_dict().items()}
     model.load_state_dict(best)

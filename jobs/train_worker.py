@@ -25,9 +25,10 @@ from cvcore.errors import SpecError
 from cvcore.ops.anchors import fit_anchors
 from cvcore.train.augment import AugmentOptions
 from cvcore.train.batches import Batch, Shard, steps_per_epoch
+from cvcore.train.epochs import START, Standing
 from cvcore.train.loop import detector_loss
 from cvcore.train.progress import OptimizeOptions, Progress
-from cvcore.train.run import EpochReport, RunOptions, Standing, run_epochs
+from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
 from cvcore.train.samples import Dataset, document_labels, load_dataset, read_document
 from cvcore.types import InputSpec
 from jobs.storage import join, open_store
@@ -76,6 +77,12 @@ def load_run(spec: TrainSpec) -> SavedRun | None:
     try:
         saved = torch.load(io.BytesIO(store.read(location)), map_location="cpu", weights_only=True)
         digest = saved["digest"]
+        run = SavedRun(
+            saved["progress"],
+            tuple(EpochRecord(**record) for record in saved["history"]),
+            Standing(**saved["standing"]),
+            saved["per_class_ap50"],
+        )
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, EOFError) as error:
         raise SpecError(
             f"{location} is damaged, or no state of a training run: delete it to start over"
@@ -85,12 +92,7 @@ def load_run(spec: TrainSpec) -> SavedRun | None:
             f"{spec.out} holds the state of a run with other settings or data: "
             f"choose another folder for out, or delete {location} to start over"
         )
-    return SavedRun(
-        saved["progress"],
-        tuple(EpochRecord(**record) for record in saved["history"]),
-        Standing(**saved["standing"]),
-        saved["per_class_ap50"],
-    )
+    return run
 
 
 def save_run(spec: TrainSpec, run: SavedRun) -> None:
@@ -138,22 +140,22 @@ def train_worker(config: Mapping[str, Any]) -> None:
     saved = load_run(spec)
     if saved is not None:
         progress.restore(saved.progress)
-    reports = run_epochs(
+    reports = detector_epochs(
         progress,
         train,
         held_out,
         _run_options(spec, model.input_spec),
         first_epoch=len(saved.history) if saved else 0,
-        standing=saved.standing if saved else Standing(),
+        standing=saved.standing if saved else START,
         shard=shard,
         share=lambda score: float(broadcast_from_rank_zero(score)),
     )
     for report in reports:
-        if report.metrics is not None:
+        if report.found is not None:
             saved = keep_epoch(spec, progress, report, saved)
         # Without a barrier a failing worker could make others repeat an epoch that the first has kept.
         ray.train.report(
-            {"epoch": report.epoch, "loss": report.loss.total, "ap50": report.standing.best_ap50}
+            {"epoch": report.epoch, "loss": report.terms["total"], "ap50": report.standing.best_score}
         )
 
 
@@ -235,17 +237,17 @@ def _run_options(spec: TrainSpec, canvas: InputSpec) -> RunOptions:
 
 
 def keep_epoch(
-    spec: TrainSpec, progress: DetectorProgress, report: EpochReport, saved: SavedRun | None
+    spec: TrainSpec, progress: DetectorProgress, report: DetectorReport, saved: SavedRun | None
 ) -> SavedRun:
     """Write the checkpoint if it is the best, then the state: in this order, so that neither is lost."""
-    metrics, loss = report.metrics, report.loss
+    metrics, terms = report.found, report.terms
     assert metrics is not None
     record = EpochRecord(
         report.epoch,
-        loss.total,
-        loss.box,
-        loss.objectness,
-        loss.classes,
+        terms["total"],
+        terms["box"],
+        terms["objectness"],
+        terms["classes"],
         metrics.ap,
         metrics.ap50,
         metrics.ap75,

@@ -85,25 +85,3 @@ def _up(before: int, after: int) -> nn.Sequential:
         nn.BatchNorm2d(after),
         nn.LeakyReLU(0.1, inplace=True),
     )
-
-
-def build_conv_autoencoder(
-    labels: tuple[str, ...] | None = None,
-    *,
-    input_size: int = 128,
-    channels: int = 3,
-    width: int = 32,
-    depth: int = 4,
-    latent_size: int = 128,
-    error: ErrorKind = "mse",
-) -> ConvAutoencoder:
-    """A `ConvAutoencoder` with random weights; it has no labels."""
-    del labels
-    return ConvAutoencoder(
-        input_size=input_size,
-        channels=channels,
-        width=width,
-        depth=depth,
-        latent_size=latent_size,
-        error=error,
-    )

@@ -55,19 +55,3 @@ def _layers(widths: Sequence[int]) -> list[nn.Module]:
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
     return layers
-
-
-def build_dense_autoencoder(
-    labels: tuple[str, ...] | None = None,
-    *,
-    input_size: int = 64,
-    channels: int = 3,
-    hidden: Sequence[int] = (1000, 500, 250),
-    latent_size: int = 32,
-    error: ErrorKind = "mse",
-) -> DenseAutoencoder:
-    """A `DenseAutoencoder` with random weights; it has no labels."""
-    del labels
-    return DenseAutoencoder(
-        input_size=input_size, channels=channels, hidden=hidden, latent_size=latent_size, error=error
-    )

@@ -130,25 +130,3 @@ class VariationalAutoencoder(ConvAutoencoder):
         device = self.log_sigma.device
         latents = torch.empty(count, self.latent_size, device=device).normal_(generator=generator)
         return self.decode(latents)
-
-
-def build_vae(
-    labels: tuple[str, ...] | None = None,
-    *,
-    input_size: int = 128,
-    channels: int = 3,
-    width: int = 32,
-    depth: int = 4,
-    latent_size: int = 64,
-    beta: float = 1.0,
-) -> VariationalAutoencoder:
-    """A `VariationalAutoencoder` with random weights; it has no labels."""
-    del labels
-    return VariationalAutoencoder(
-        input_size=input_size,
-        channels=channels,
-        width=width,
-        depth=depth,
-        latent_size=latent_size,
-        beta=beta,
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,20 +20,10 @@ LossFunction = Callable[[Any, Truth], YoloLoss]
 EVALUATION = DetectOptions(min_score=0.01, nms_iou=0.5, max_detections=100)
 
 
-@dataclass(frozen=True, slots=True)
-class EpochLoss:
-    """Means over an epoch's steps."""
-
-    total: float
-    box: float
-    objectness: float
-    classes: float
-
-
 def detector_loss(
     model: Detector, network: nn.Module, loss: LossFunction, *, bf16: bool = False
 ) -> Callable[[Batch], Terms]:
-    """What `Progress` computes for a detector; the terms are the fields of `EpochLoss`.
+    """What `Progress` computes for a detector; terms `total`, `box`, `objectness` and `classes`.
 
     Args:
         model: the bare model.

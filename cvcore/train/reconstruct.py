@@ -1,15 +1,15 @@
-"""Training autoencoders: batches of canvases, a held-out error after every epoch, early stopping."""
+"""Training autoencoders: their loss on a batch of canvases, and on held-out ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from cvcore.autoencode.base import Autoencoder
-from cvcore.train.progress import Progress, Terms
+from cvcore.train.progress import Terms
 
 Canvases = Tensor
 """(B, H, W, 3) uint8 RGB."""
@@ -86,71 +86,12 @@ def _mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
     return images
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The epoch of the least held-out loss so far."""
-
-    best_epoch: int = -1
-    best_loss: float = float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class EpochReport:
-    """What one epoch brought.
-
-    Attributes:
-        epoch: from 0.
-        terms: means of the loss's terms over the steps.
-        held_out: the averaged weights' loss on held-out images.
-        standing: with this epoch counted.
-    """
-
-    epoch: int
-    terms: dict[str, float]
-    held_out: float
-    standing: Standing
-
-    @property
-    def is_best(self) -> bool:
-        return self.standing.best_epoch == self.epoch
-
-
-def reconstruct_epochs(
-    progress: Progress[Autoencoder, Canvases],
-    batches: Callable[[int], Iterable[Canvases]],
-    held_out: Callable[[], Iterable[Canvases]],
-    *,
-    epochs: int,
-    patience: int | None = None,
-    first_epoch: int = 0,
-    standing: Standing | None = None,
-    share: Callable[[float], float] = float,
-) -> Iterator[EpochReport]:
-    """Train from `first_epoch` to the end, or until patience runs out; yields after each epoch.
-
-    Args:
-        progress: the run.
-        batches: of an epoch, by its number.
-        held_out: batches that no step is made on.
-        epochs: of the whole run.
-        patience: epochs without a lower held-out loss after which the run stops; None never.
-        first_epoch, standing: where a run that was cut off continues.
-        share: gives every worker the same held-out loss.
-    """
-    standing = standing or Standing()
-    for epoch in range(first_epoch, epochs):
-        terms = progress.train_epoch(batches(epoch))
-        loss = share(held_out_loss(progress.average.model, held_out()))
-        if loss < standing.best_loss:
-            standing = Standing(epoch, loss)
-        yield EpochReport(epoch, terms, loss, standing)
-        if patience is not None and epoch - standing.best_epoch >= patience:
-            return
-
-
 @torch.inference_mode()
 def held_out_loss(model: Autoencoder, batches: Iterable[Canvases]) -> float:
-    """The mean total loss an image, in evaluation mode; draws of a posterior are the same every time."""
+    """The mean total loss an image, in evaluation mode; draws of a posterior are the same every time.
+
+    Its negative is the score of `cvcore.train.epochs.run_epochs`.
+    """
     total, count = 0.0, 0
     with torch.random.fork_rng():
         torch.manual_seed(0)

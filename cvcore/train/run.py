@@ -1,20 +1,20 @@
-"""A whole training run as a sequence of epochs: whoever consumes it logs, stores and stops."""
+"""A detector's training run: augmented views, judged by mAP at IoU 0.5 on the held-out samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cvcore.metrics.detection import DetectionMetrics
 from cvcore.train.augment import AugmentOptions
 from cvcore.train.batches import ALONE, Batch, Shard, ahead, epoch_batches
-from cvcore.train.loop import EpochLoss, evaluate
+from cvcore.train.epochs import START, EpochReport, ShareScore, Standing, only_worker, run_epochs
+from cvcore.train.loop import evaluate
 from cvcore.train.progress import Progress
 from cvcore.train.samples import Dataset
 
-ShareScore = Callable[[float | None], float]
-"""Gives every worker the score that the first one measured; the others pass None."""
+DetectorReport = EpochReport[DetectionMetrics]
 
 AUGMENT = AugmentOptions()
 
@@ -41,45 +41,7 @@ class RunOptions:
     patience: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The best epoch so far, by mAP at IoU 0.5 on the held-out samples."""
-
-    best_epoch: int = -1
-    best_ap50: float = -1.0
-
-
-START = Standing()
-
-
-@dataclass(frozen=True, slots=True)
-class EpochReport:
-    """What one epoch brought.
-
-    Attributes:
-        epoch: from 0.
-        loss: means over this worker's steps.
-        metrics: of the averaged weights on the held-out samples; on the first worker alone.
-        standing: with this epoch counted; `is_best` says whether it is the best.
-    """
-
-    epoch: int
-    loss: EpochLoss
-    metrics: DetectionMetrics | None
-    standing: Standing
-
-    @property
-    def is_best(self) -> bool:
-        return self.standing.best_epoch == self.epoch
-
-
-def only_worker(score: float | None) -> float:
-    """`ShareScore` of a run with one worker."""
-    assert score is not None
-    return score
-
-
-def run_epochs(
+def detector_epochs(
     progress: Progress[Any, Batch],
     train: Dataset,
     held_out: Dataset,
@@ -89,29 +51,35 @@ def run_epochs(
     standing: Standing = START,
     shard: Shard = ALONE,
     share: ShareScore = only_worker,
-) -> Iterator[EpochReport]:
-    """Train from `first_epoch` to the end, or until patience runs out; yields after each epoch.
+) -> Iterator[DetectorReport]:
+    """`run_epochs` of a detector; the first worker measures."""
 
-    A run that is continued from a checkpoint makes the same steps as one that was never interrupted: pass the
-    epoch after the checkpoint's and its standing.
-    """
-    for epoch in range(first_epoch, options.epochs):
-        batches = epoch_batches(
-            train.samples,
-            epoch=epoch,
-            seed=options.seed,
-            batch_size=options.batch_size,
-            options=_augment_at(epoch, options),
-            shard=shard,
+    def batches(epoch: int) -> Iterator[Batch]:
+        return ahead(
+            epoch_batches(
+                train.samples,
+                epoch=epoch,
+                seed=options.seed,
+                batch_size=options.batch_size,
+                options=_augment_at(epoch, options),
+                shard=shard,
+            )
         )
-        loss = EpochLoss(**progress.train_epoch(ahead(batches)))
-        metrics = evaluate(progress.average.model, held_out) if shard.rank == 0 else None
-        score = share(None if metrics is None else metrics.ap50)
-        if score > standing.best_ap50:
-            standing = Standing(epoch, score)
-        yield EpochReport(epoch, loss, metrics, standing)
-        if options.patience is not None and epoch - standing.best_epoch >= options.patience:
-            return
+
+    def measure() -> tuple[float, DetectionMetrics]:
+        metrics = evaluate(progress.average.model, held_out)
+        return metrics.ap50, metrics
+
+    return run_epochs(
+        progress,
+        batches,
+        measure if shard.rank == 0 else None,
+        epochs=options.epochs,
+        patience=options.patience,
+        first_epoch=first_epoch,
+        standing=standing,
+        share=share,
+    )
 
 
 def _augment_at(epoch: int, options: RunOptions) -> AugmentOptions | None:

@@ -19,7 +19,7 @@ from cvcore.scenes import SceneSpec, write_scenes
 from cvcore.train.batches import steps_per_epoch
 from cvcore.train.loop import detector_loss
 from cvcore.train.progress import OptimizeOptions, Progress
-from cvcore.train.run import EpochReport, RunOptions, run_epochs
+from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
 from cvcore.train.samples import load_dataset
 from jobs.train import run_train
 from jobs.train_spec import EpochRecord, TrainSpec
@@ -113,7 +113,7 @@ def test_two_workers_share_an_epoch(data: Path, tmp_path: Path) -> None:
     assert saved.progress["step"] == 2 * 24 // (2 * spec.batch_size)
 
 
-def bare_run(spec: TrainSpec) -> tuple[DetectorProgress, Iterator[EpochReport]]:
+def bare_run(spec: TrainSpec) -> tuple[DetectorProgress, Iterator[DetectorReport]]:
     """The same run without Ray."""
     torch.manual_seed(spec.seed)
     model = build_tiny(LABELS, width=4, input_size=96)
@@ -124,11 +124,11 @@ def bare_run(spec: TrainSpec) -> tuple[DetectorProgress, Iterator[EpochReport]]:
     total = spec.epochs * steps_per_epoch(len(train.samples), spec.batch_size)
     compute = detector_loss(model, model, model.loss)
     progress = Progress(model, model, compute, OptimizeOptions(spec.lr, total, total // 4))
-    return progress, run_epochs(progress, train, held_out, RunOptions(spec.epochs, spec.batch_size))
+    return progress, detector_epochs(progress, train, held_out, RunOptions(spec.epochs, spec.batch_size))
 
 
 def bare_losses(spec: TrainSpec) -> list[float]:
-    return [report.loss.total for report in bare_run(spec)[1]]
+    return [report.terms["total"] for report in bare_run(spec)[1]]
 
 
 def test_another_runs_state_is_not_continued(data: Path, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_data_and_state_may_live_on_s3(data: Path, tmp_path: Path, s3_environmen
     local = make_spec(data, tmp_path, data=str(data / "val"))
     progress, reports = bare_run(remote)
     saved = keep_epoch(remote, progress, next(reports), None)
-    assert saved.history[0].loss == pytest.approx(next(bare_run(local)[1]).loss.total, rel=1e-4)
+    assert saved.history[0].loss == pytest.approx(next(bare_run(local)[1]).terms["total"], rel=1e-4)
     loaded = load_run(remote)
     assert loaded is not None
     assert loaded.history == saved.history == read_history(remote)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from cvcore.anomaly.memory_bank import PatchCore
 from cvcore.anomaly.scorers import LATENT, ScoreOptions, Scorer, all_scores, latent_vectors, scores_of
 from cvcore.autoencode.base import Autoencoder
-from cvcore.autoencode.conv import build_conv_autoencoder
-from cvcore.autoencode.dense import build_dense_autoencoder
-from cvcore.autoencode.variational import build_vae
+from cvcore.autoencode.conv import ConvAutoencoder
+from cvcore.autoencode.dense import DenseAutoencoder
+from cvcore.autoencode.variational import VariationalAutoencoder
 from cvcore.errors import ModelError
 from cvcore.train.progress import OptimizeOptions, Progress
 from cvcore.train.reconstruct import LossModule, ViewOptions, autoencoder_loss
@@ -41,9 +41,9 @@ def trained(kind: str) -> nn.Module:
         patch_core.remember([canvases(32, 1)])
         return patch_core
     builders = {
-        "dense": lambda: build_dense_autoencoder(input_size=SIZE, hidden=(32,), latent_size=4),
-        "conv": lambda: build_conv_autoencoder(input_size=SIZE, width=4, depth=3, latent_size=4),
-        "vae": lambda: build_vae(input_size=SIZE, width=4, depth=3, latent_size=4),
+        "dense": lambda: DenseAutoencoder(input_size=SIZE, hidden=(32,), latent_size=4),
+        "conv": lambda: ConvAutoencoder(input_size=SIZE, width=4, depth=3, latent_size=4),
+        "vae": lambda: VariationalAutoencoder(input_size=SIZE, width=4, depth=3, latent_size=4),
     }
     model: Autoencoder = builders[kind]()  # type: ignore[operator]
     network = LossModule(model)
@@ -88,7 +88,7 @@ def test_neither_the_batch_nor_the_call_changes_a_score(model: nn.Module) -> Non
 
 
 def test_what_a_model_does_not_give_is_refused() -> None:
-    dense = build_dense_autoencoder(input_size=8, hidden=(4,), latent_size=2)
+    dense = DenseAutoencoder(input_size=8, hidden=(4,), latent_size=2)
     with pytest.raises(ModelError, match="does not give the score 'elbo': choose one of mse, mae"):
         Scorer(dense, "elbo", ScoreOptions())
     with pytest.raises(ModelError, match="calibrate first"):

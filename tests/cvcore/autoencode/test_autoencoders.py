@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from cvcore.autoencode.base import Autoencoder
-from cvcore.autoencode.conv import ConvAutoencoder, build_conv_autoencoder
-from cvcore.autoencode.dense import DenseAutoencoder, build_dense_autoencoder
-from cvcore.autoencode.variational import MIN_LOG_SIGMA, VariationalAutoencoder, build_vae
+from cvcore.autoencode.conv import ConvAutoencoder
+from cvcore.autoencode.dense import DenseAutoencoder
+from cvcore.autoencode.variational import MIN_LOG_SIGMA, VariationalAutoencoder
 from cvcore.checkpoint import load_into, read_checkpoint, save_checkpoint
 
 BUILDERS: dict[str, Callable[..., Autoencoder]] = {
-    "dense": lambda **options: build_dense_autoencoder(hidden=(40, 20), **options),
-    "conv": lambda **options: build_conv_autoencoder(width=4, depth=3, **options),
-    "vae": lambda **options: build_vae(width=4, depth=3, **options),
+    "dense": lambda **options: DenseAutoencoder(hidden=(40, 20), **options),
+    "conv": lambda **options: ConvAutoencoder(width=4, depth=3, **options),
+    "vae": lambda **options: VariationalAutoencoder(width=4, depth=3, **options),
 }
 
 
@@ -52,7 +52,7 @@ def test_shapes_and_range(build: Callable[..., Autoencoder], channels: int) -> N
 
 
 def test_gray_is_luma() -> None:
-    model = build_dense_autoencoder(input_size=2, channels=1, hidden=(3,), latent_size=2)
+    model = DenseAutoencoder(input_size=2, channels=1, hidden=(3,), latent_size=2)
     canvases = torch.tensor([255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255], dtype=torch.uint8)
     gray = model.preprocess(canvases.view(1, 2, 2, 3))
     assert gray.flatten().tolist() == pytest.approx([0.299, 0.587, 0.114, 1.0], abs=1e-6)
@@ -61,7 +61,7 @@ def test_gray_is_luma() -> None:
 @pytest.mark.parametrize("error", ["mse", "mae"])
 def test_the_loss_is_the_mean_error_against_the_targets(error: str) -> None:
     torch.manual_seed(0)
-    model = build_conv_autoencoder(input_size=16, width=4, depth=2, latent_size=3, error=error).eval()
+    model = ConvAutoencoder(input_size=16, width=4, depth=2, latent_size=3, error=error).eval()
     images, targets = torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16)
     reference = {"mse": torch.nn.MSELoss(), "mae": torch.nn.L1Loss()}[error]
     assert model.loss(images).total.item() == pytest.approx(reference(model(images), images).item())
@@ -96,7 +96,7 @@ def test_a_checkpoint_rebuilds_the_model(build: Callable[..., Autoencoder]) -> N
 
 def test_the_divergence_is_that_of_torch() -> None:
     torch.manual_seed(1)
-    model = build_vae(input_size=16, width=4, depth=2, latent_size=5).eval()
+    model = VariationalAutoencoder(input_size=16, width=4, depth=2, latent_size=5).eval()
     posterior = model.posterior(torch.rand(6, 3, 16, 16))
     theirs = kl_divergence(
         Normal(posterior.mean, (0.5 * posterior.log_variance).exp()), Normal(torch.zeros(5), torch.ones(5))
@@ -106,7 +106,7 @@ def test_the_divergence_is_that_of_torch() -> None:
 
 def test_samples_have_the_posteriors_moments() -> None:
     torch.manual_seed(1)
-    model = build_vae(input_size=16, width=4, depth=2, latent_size=5).eval()
+    model = VariationalAutoencoder(input_size=16, width=4, depth=2, latent_size=5).eval()
     with torch.inference_mode():
         posterior = model.posterior(torch.rand(1, 3, 16, 16).expand(20_000, -1, -1, -1)[:1])
         many = type(posterior)(*(part.expand(20_000, -1) for part in posterior))
@@ -117,7 +117,7 @@ def test_samples_have_the_posteriors_moments() -> None:
 
 
 def test_the_likelihood_is_that_of_a_normal_distribution() -> None:
-    model = build_vae(input_size=16, width=4, depth=2, latent_size=5)
+    model = VariationalAutoencoder(input_size=16, width=4, depth=2, latent_size=5)
     model.log_sigma.data.fill_(-1.2)
     decoded, images = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
     theirs = Normal(decoded, torch.tensor(-1.2).exp()).log_prob(images)
@@ -126,7 +126,7 @@ def test_the_likelihood_is_that_of_a_normal_distribution() -> None:
 
 def test_the_bound_is_likelihood_minus_divergence_and_rises_with_nothing_but_draws() -> None:
     torch.manual_seed(1)
-    model = build_vae(input_size=16, width=4, depth=2, latent_size=5).eval()
+    model = VariationalAutoencoder(input_size=16, width=4, depth=2, latent_size=5).eval()
     images = torch.rand(3, 3, 16, 16)
     with torch.inference_mode():
         bound = model.elbo(images, samples=2, generator=torch.Generator().manual_seed(5))
@@ -144,7 +144,7 @@ def test_the_bound_is_likelihood_minus_divergence_and_rises_with_nothing_but_dra
 def test_the_learned_sigma_becomes_the_error_that_is_left() -> None:
     """Rybkin et al. 2021, equation 6: the best sigma is the root of the mean squared error."""
     torch.manual_seed(0)
-    model = build_vae(input_size=16, channels=1, width=4, depth=2, latent_size=2).eval()
+    model = VariationalAutoencoder(input_size=16, channels=1, width=4, depth=2, latent_size=2).eval()
     images = pictures(16, channels=1, size=16)
     optimizer = torch.optim.Adam([model.log_sigma], lr=2e-2)
     for _ in range(300):
@@ -158,7 +158,7 @@ def test_the_learned_sigma_becomes_the_error_that_is_left() -> None:
 
 
 def test_generated_images_are_repeatable_and_differ() -> None:
-    model = build_vae(input_size=16, width=4, depth=2, latent_size=5).eval()
+    model = VariationalAutoencoder(input_size=16, width=4, depth=2, latent_size=5).eval()
     first = model.generate(3, generator=torch.Generator().manual_seed(1))
     assert first.shape == (3, 3, 16, 16)
     assert torch.equal(first, model.generate(3, generator=torch.Generator().manual_seed(1)))

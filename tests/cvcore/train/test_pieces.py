@@ -14,9 +14,10 @@ from cvcore.scenes import SceneSpec, write_scenes
 from cvcore.train.augment import AugmentOptions
 from cvcore.train.average import WeightAverage
 from cvcore.train.batches import Batch, Shard, ahead, epoch_batches, steps_per_epoch
+from cvcore.train.epochs import Standing
 from cvcore.train.loop import detector_loss
 from cvcore.train.progress import LossIsNotFiniteError, OptimizeOptions, Progress
-from cvcore.train.run import RunOptions, Standing, run_epochs
+from cvcore.train.run import RunOptions, detector_epochs
 from cvcore.train.samples import Dataset, load_dataset
 from cvcore.train.schedule import learning_rate
 
@@ -126,14 +127,14 @@ def make_progress(epochs: int, dataset: Dataset) -> Progress[TinyDetector, Batch
 def test_a_run_that_was_interrupted_makes_the_same_steps(dataset: Dataset) -> None:
     options = RunOptions(epochs=3, batch_size=4, seed=1)
     whole = make_progress(3, dataset)
-    whole_reports = list(run_epochs(whole, dataset, dataset, options))
+    whole_reports = list(detector_epochs(whole, dataset, dataset, options))
 
     broken = make_progress(3, dataset)
-    first = next(run_epochs(broken, dataset, dataset, options))
+    first = next(detector_epochs(broken, dataset, dataset, options))
     continued = make_progress(3, dataset)
     continued.restore(broken.state())
-    rest = list(run_epochs(continued, dataset, dataset, options, first_epoch=1, standing=first.standing))
-    assert [r.loss for r in [first, *rest]] == [r.loss for r in whole_reports]
+    rest = list(detector_epochs(continued, dataset, dataset, options, first_epoch=1, standing=first.standing))
+    assert [r.terms for r in [first, *rest]] == [r.terms for r in whole_reports]
     for mine, theirs in zip(
         continued.average.model.state_dict().values(), whole.average.model.state_dict().values(), strict=True
     ):
@@ -142,7 +143,9 @@ def test_a_run_that_was_interrupted_makes_the_same_steps(dataset: Dataset) -> No
 
 def test_training_lowers_the_loss(dataset: Dataset) -> None:
     options = RunOptions(epochs=30, batch_size=4, augment=None)
-    losses = [r.loss.total for r in run_epochs(make_progress(30, dataset), dataset, dataset, options)]
+    losses = [
+        r.terms["total"] for r in detector_epochs(make_progress(30, dataset), dataset, dataset, options)
+    ]
     assert losses[-1] < 0.8 * losses[0]
     assert all(math.isfinite(loss) for loss in losses)
 
@@ -161,10 +164,12 @@ def test_a_loss_that_is_not_finite_stops_before_it_moves_a_weight() -> None:
 
 def test_patience_ends_a_run_that_does_not_improve(dataset: Dataset) -> None:
     options = RunOptions(epochs=10, batch_size=4, patience=2)
-    unbeatable = Standing(best_epoch=0, best_ap50=2.0)
+    unbeatable = Standing(best_epoch=0, best_score=2.0)
     reports = list(
-        run_epochs(make_progress(10, dataset), dataset, dataset, options, first_epoch=1, standing=unbeatable)
+        detector_epochs(
+            make_progress(10, dataset), dataset, dataset, options, first_epoch=1, standing=unbeatable
+        )
     )
     assert [r.epoch for r in reports] == [1, 2]
     assert not any(r.is_best for r in reports)
-    assert np.isfinite(reports[0].loss.total)
+    assert np.isfinite(reports[0].terms["total"])

@@ -9,18 +9,11 @@ import torch
 from torch import Tensor
 
 from cvcore.autoencode.base import Autoencoder
-from cvcore.autoencode.conv import build_conv_autoencoder
-from cvcore.autoencode.variational import build_vae
+from cvcore.autoencode.conv import ConvAutoencoder
+from cvcore.autoencode.variational import VariationalAutoencoder
+from cvcore.train.epochs import EpochReport, Standing, run_epochs
 from cvcore.train.progress import OptimizeOptions, Progress
-from cvcore.train.reconstruct import (
-    EpochReport,
-    LossModule,
-    Standing,
-    ViewOptions,
-    autoencoder_loss,
-    held_out_loss,
-    reconstruct_epochs,
-)
+from cvcore.train.reconstruct import LossModule, ViewOptions, autoencoder_loss, held_out_loss
 
 SIZE, BATCH = 32, 8
 
@@ -46,7 +39,7 @@ def start(
     kind: str = "conv", *, epochs: int = 10, views: ViewOptions | None = None
 ) -> Progress[Autoencoder, Tensor]:
     torch.manual_seed(0)
-    build = build_vae if kind == "vae" else build_conv_autoencoder
+    build = VariationalAutoencoder if kind == "vae" else ConvAutoencoder
     model = build(input_size=SIZE, channels=1, width=4, depth=3, latent_size=4)
     network = LossModule(model)
     compute = autoencoder_loss(
@@ -55,20 +48,27 @@ def start(
     return Progress(model, network, compute, OptimizeOptions(5e-3, epochs * 6, 5), average_decay=0.9)
 
 
-def held_out() -> Iterator[Tensor]:
-    yield from HELD_OUT.split(BATCH)
+def epochs_of(
+    progress: Progress[Autoencoder, Tensor], epochs: int, **options: object
+) -> Iterator[EpochReport[float]]:
+    def measure() -> tuple[float, float]:
+        loss = held_out_loss(progress.average.model, HELD_OUT.split(BATCH))
+        return -loss, loss
+
+    return run_epochs(progress, batches, measure, epochs=epochs, **options)  # type: ignore[arg-type]
 
 
-def run(progress: Progress[Autoencoder, Tensor], epochs: int, **options: object) -> list[EpochReport]:
-    return list(reconstruct_epochs(progress, batches, held_out, epochs=epochs, **options))  # type: ignore[arg-type]
+def run(progress: Progress[Autoencoder, Tensor], epochs: int, **options: object) -> list[EpochReport[float]]:
+    return list(epochs_of(progress, epochs, **options))
 
 
 @pytest.mark.parametrize("kind", ["conv", "vae"])
 def test_the_held_out_loss_falls(kind: str) -> None:
     reports = run(start(kind, epochs=25), 25)
     assert [report.epoch for report in reports] == list(range(25))
-    assert reports[-1].held_out < reports[0].held_out - 0.001
-    assert min(report.held_out for report in reports) == reports[-1].standing.best_loss
+    losses = [report.found for report in reports]
+    assert losses[-1] < losses[0] - 0.001
+    assert min(losses) == -reports[-1].standing.best_score
     assert (reports[-1].terms["divergence"] > 0) == (kind == "vae")
 
 
@@ -76,7 +76,7 @@ def test_a_run_that_was_cut_off_makes_the_same_steps() -> None:
     whole = start(epochs=4)
     expected = run(whole, 4)
     broken = start(epochs=4)
-    first = next(reconstruct_epochs(broken, batches, held_out, epochs=4))
+    first = next(epochs_of(broken, 4))
     continued = start(epochs=4)
     continued.restore(broken.state())
     rest = run(continued, 4, first_epoch=1, standing=first.standing)
@@ -88,7 +88,7 @@ def test_a_run_that_was_cut_off_makes_the_same_steps() -> None:
 
 
 def test_patience_ends_a_run_that_does_not_improve() -> None:
-    reports = run(start(), 10, patience=2, first_epoch=1, standing=Standing(0, -100.0))
+    reports = run(start(), 10, patience=2, first_epoch=1, standing=Standing(0, 100.0))
     assert [report.epoch for report in reports] == [1, 2]
     assert not any(report.is_best for report in reports)
 
@@ -112,7 +112,7 @@ def test_mirrored_views_are_of_the_same_pixels() -> None:
             seen.append(targets)
             return super().forward(images, targets)
 
-    model = build_conv_autoencoder(input_size=SIZE, channels=1, width=2, depth=2, latent_size=2)
+    model = ConvAutoencoder(input_size=SIZE, channels=1, width=2, depth=2, latent_size=2)
     views = ViewOptions(mirror=True)
     autoencoder_loss(model, Watching(model), views, generator=torch.Generator().manual_seed(1))(TRAIN)
     plain = model.preprocess(TRAIN)
@@ -126,7 +126,7 @@ def test_mirrored_views_are_of_the_same_pixels() -> None:
 
 
 def test_the_held_out_loss_is_repeatable_and_leaves_the_generator_alone() -> None:
-    model = build_vae(input_size=SIZE, width=4, depth=3, latent_size=4).eval()
+    model = VariationalAutoencoder(input_size=SIZE, width=4, depth=3, latent_size=4).eval()
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
