@@ -213,7 +213,11 @@ def scenes(
         bool, typer.Option("--defects", help="Pictures of an inspection station, with masks of defects.")
     ] = False,
 ) -> None:
-    """Render sample scenes of parts on a conveyor, with exact boxes and masks as COCO JSON."""
+    """Render sample scenes of parts on a conveyor, with exact boxes and masks as COCO JSON.
+
+    --video renders moving ones; --defects pictures of an inspection station: normal ones, and a tenth as many
+    of each defect, in the layout of MVTec AD.
+    """
     if video and defects:
         raise typer.BadParameter("name one of --video and --defects")
     if defects:

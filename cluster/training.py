@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from cluster.console import open_display
+from jobs.outcome import JobFailed
 from jobs.spec import validate_spec
 from jobs.train import TrainingError, run_train
 from jobs.train_spec import EpochRecord, TrainSpec
@@ -35,7 +36,7 @@ def run_training(content: dict[str, Any], *, address: str | None, as_json: bool,
 
     try:
         result = run_train(spec, address=address, verbose=verbose, on_epoch=tell)
-    except TrainingError as error:
+    except (TrainingError, JobFailed) as error:
         display.error(str(error))
         raise typer.Exit(EXIT_FAILED) from error
     best = result.best

@@ -77,7 +77,7 @@ def execute(
     try:
         if pending:
             pipeline = _pipeline(prepared, pending, launched, plan_ref, access, verbose=verbose)
-            watch = Watch(tally, total=plan.num_inputs, before=before, actors=resources.actors)
+            watch = Watch(tally, total=plan.num_inputs, before=before, actors=pipeline.num_actors)
             with _progress(watch, listener):
                 surviving = run_surviving(pipeline, listener=listener)
                 for summary in surviving:

@@ -39,6 +39,11 @@ class Pipeline:
     max_bytes_in_flight: int
     verbose: bool = False
 
+    @property
+    def num_actors(self) -> int:
+        """Never more than there are units."""
+        return min(self.resources.actors, len(self.units))
+
 
 def run_pipeline(pipeline: Pipeline) -> Iterator[PartSummary]:
     """Run the pending units, yielding each as it is published.
@@ -124,7 +129,7 @@ def _actor_options(pipeline: Pipeline, *, concurrent_units: int = 1) -> dict[str
         "batch_format": "pyarrow",
         "zero_copy_batch": True,
         "compute": ActorPoolStrategy(
-            size=min(asked.actors, len(pipeline.units)),
+            size=pipeline.num_actors,
             max_concurrent_calls_per_actor=concurrent_units,
             enable_true_multi_threading=concurrent_units > 1,
             max_tasks_in_flight_per_actor=concurrent_units if concurrent_units > 1 else None,

@@ -293,8 +293,8 @@ class S3Store:
         where = self._access.endpoint_url or "the S3 endpoint of the environment"
         if isinstance(error, CREDENTIAL_ERRORS):
             return CredentialsRefused(
-                f"no usable credentials for {uri}: {error} Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-                "or name a profile with --profile."
+                f"no usable credentials for {uri}: {str(error).rstrip('.')}. Set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or name a profile with --profile."
             )
         if isinstance(error, botocore_errors.ClientError):
             return _translate_answer(error, uri)
