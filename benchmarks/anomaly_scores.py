@@ -24,7 +24,8 @@ from torch import Tensor
 from torchvision.models import get_model
 
 from cvcore.anomaly.memory_bank import LAYERS, MAX_CANDIDATES, PatchCore, backbone_state
-from cvcore.anomaly.scorers import ScoreOptions, Scores, all_scores, latent_vectors
+from cvcore.anomaly.options import ScoreOptions
+from cvcore.anomaly.scorers import Scores, all_scores, latent_vectors
 from cvcore.autoencode.base import Autoencoder
 from cvcore.autoencode.conv import ConvAutoencoder
 from cvcore.autoencode.dense import DenseAutoencoder

@@ -41,6 +41,10 @@ class ImageError(VeedorError):
         return type(self), (self.code, str(self))
 
 
+class TooFewNormalsError(VeedorError):
+    """There are not enough normal images for what is asked of them."""
+
+
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the nearest of `allowed`, or the empty string."""
     near = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)

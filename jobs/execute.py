@@ -138,8 +138,8 @@ def _pipeline(
         ),
         model=launched.model,
         infer=InferSettings(
-            options=spec.annotate.detect_options(),
-            precision=spec.annotate.precision,
+            task=prepared.purpose.task(prepared.facts),
+            precision=spec.precision,
             batch_size=spec.resources.batch_size,
             threads=resources.threads_per_actor,
             on_gpu=resources.gpus_per_actor > 0,
@@ -247,7 +247,7 @@ def _record_run(
         "units_done": units,
         "hardware": launched.session.hardware,
         "batch_size": prepared.spec.resources.batch_size,
-        "precision": prepared.spec.annotate.precision,
+        "precision": prepared.spec.precision,
         **_tuning(prepared),
         **asdict(launched.resources),
     }

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import cvcore
+from cvcore.anomaly.options import ScoreName
 from cvcore.errors import ModelError
 from cvcore.models import ModelSource
 from cvcore.types import InputSpec
@@ -22,11 +23,21 @@ from cvcore.types import InputSpec
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a model reads and names, and how many parameters it has."""
+    """What a model reads and gives.
+
+    Attributes:
+        labels: what it names.
+        detects: whether it is a detector.
+        scores: the anomaly scores that it gives, the default first.
+        latent_size: numbers of its latent vectors; None where there are none.
+    """
 
     input_spec: InputSpec
     labels: tuple[str, ...]
     num_parameters: int
+    detects: bool = True
+    scores: tuple[ScoreName, ...] = ()
+    latent_size: int | None = None
 
 
 def model_facts(source: ModelSource) -> ModelFacts:
@@ -51,7 +62,8 @@ def cache_folder() -> Path:
 def _decode(text: str) -> ModelFacts:
     content = json.loads(text)
     spec = InputSpec(**content["input_spec"])
-    return ModelFacts(spec, tuple(content["labels"]), int(content["num_parameters"]))
+    content |= {"input_spec": spec, "labels": tuple(content["labels"]), "scores": tuple(content["scores"])}
+    return ModelFacts(**content)
 
 
 def _digest(source: ModelSource) -> str:
@@ -70,15 +82,26 @@ def inspect_model(source: ModelSource) -> ModelFacts:
     """Build the model on the CPU of this process and look at it.
 
     Raises:
-        ModelError: if its parts do not fit, or it is no detector.
+        ModelError: if its parts do not fit.
     """
     import torch
 
+    from cvcore.anomaly.scorers import latent_size_of, scores_of
     from cvcore.detect.base import Detector
     from cvcore.models import build_model
 
     torch.set_num_threads(1)
     model = build_model(source)
-    if not isinstance(model, Detector):
-        raise ModelError(f"{source.name} is not a detector: annotate needs one (veedor models lists them)")
-    return ModelFacts(model.input_spec, tuple(model.labels), sum(p.numel() for p in model.parameters()))
+    spec = model.input_spec
+    assert isinstance(spec, InputSpec), "every model of the catalogue says what it reads"
+    scores: tuple[ScoreName, ...] = ()
+    with contextlib.suppress(ModelError):
+        scores = scores_of(model)
+    return ModelFacts(
+        spec,
+        tuple(str(label) for label in model.labels),  # type: ignore[union-attr]
+        sum(p.numel() for p in model.parameters()),
+        isinstance(model, Detector),
+        scores,
+        latent_size_of(model),
+    )

@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from jobs.pinned import PinnedInputs, pin_inputs
@@ -28,11 +28,17 @@ MAX_FILES = 10_000
 
 @dataclass(frozen=True)
 class Selection:
-    """Images and videos in byte order of location, and what was passed over, counted by extension."""
+    """Images and videos in byte order of location.
+
+    Attributes:
+        skipped: what was passed over, counted by extension.
+        num_seen: images and videos that were left out because they were taken before.
+    """
 
     inputs: PinnedInputs
     videos: list[ObjectInfo] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
+    num_seen: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,20 +103,35 @@ class Plan:
         return range(start, min(start + self.units_per_file, self.num_units))
 
 
-def select_inputs(listed: Iterable[ObjectInfo], source: SourceSection) -> Selection:
-    """Choose inputs by name, in byte order of location, as they are listed."""
+def select_inputs(
+    listed: Iterable[ObjectInfo],
+    source: SourceSection,
+    *,
+    unseen: Callable[[Iterable[ObjectInfo]], Iterable[ObjectInfo]] | None = None,
+) -> Selection:
+    """Choose inputs by name, and of those what `unseen` passes on, in byte order, as they are listed."""
     skipped: Counter[str] = Counter()
     videos: list[ObjectInfo] = []
+    num_named, num_new = 0, 0
 
-    def images() -> Iterator[ObjectInfo]:
+    def named() -> Iterator[ObjectInfo]:
+        nonlocal num_named
         for info in listed:
             if _is_taken(info.uri, source, skipped):
-                if is_video(info.uri):
-                    videos.append(info)
-                else:
-                    yield info
+                num_named += 1
+                yield info
 
-    return Selection(pin_inputs(images()), videos, dict(skipped))
+    def images() -> Iterator[ObjectInfo]:
+        nonlocal num_new
+        for info in named() if unseen is None else unseen(named()):
+            num_new += 1
+            if is_video(info.uri):
+                videos.append(info)
+            else:
+                yield info
+
+    inputs = pin_inputs(images())
+    return Selection(inputs, videos, dict(skipped), num_named - num_new)
 
 
 def is_video(uri: str) -> bool:

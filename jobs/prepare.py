@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
-from cvcore.errors import SpecError
+from cvcore.errors import ModelError, SpecError
 from cvcore.models import ModelSource
 from jobs.model_facts import ModelFacts, model_facts
 from jobs.model_files import FetchedModel, fetch_model
@@ -35,18 +35,52 @@ from jobs.run_folder import (
     read_job,
 )
 from jobs.sink import remove_parts
-from jobs.spec import AnnotateSpec
-from jobs.storage import BucketMissing, Store, base_name, open_store
+from jobs.spec import AnnotateSpec, PipelineSpec
+from jobs.stages.settings import DetectTask, Task
+from jobs.storage import BucketMissing, ObjectInfo, Store, base_name, open_store
 
 PREFLIGHT_ATTEMPTS = 3
 FAIL_FAST_S = 0.5
+
+
+class NothingNewError(SpecError):
+    """There is nothing that was not taken before."""
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a job runs a model for.
+
+    Attributes:
+        task: of the actors, by what the model can do; raises `ModelError` if it cannot do it.
+        digests: of what decides the rows beside the model.
+        unseen: passes on what is to be taken of what is listed; None takes all.
+    """
+
+    task: Callable[[ModelFacts], Task]
+    digests: Mapping[str, str] = field(default_factory=dict)
+    unseen: Callable[[Iterable[ObjectInfo]], Iterable[ObjectInfo]] | None = None
+
+
+def to_detect(spec: PipelineSpec) -> Purpose:
+    """The purpose of an annotate job."""
+    assert isinstance(spec, AnnotateSpec)
+
+    def task(facts: ModelFacts) -> Task:
+        if not facts.detects:
+            raise ModelError(
+                f"{spec.model.name} is not a detector: annotate needs one (veedor models lists them)"
+            )
+        return DetectTask(spec.annotate.detect_options())
+
+    return Purpose(task)
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A job that is ready to run; `claimed` says whether its folder and stored plan are its own yet."""
 
-    spec: AnnotateSpec
+    spec: PipelineSpec
     folder: RunFolder
     store: Store
     writer: str
@@ -54,51 +88,65 @@ class Prepared:
     plan: Plan
     model: FetchedModel
     facts: ModelFacts
+    purpose: Purpose
     claimed: bool
 
 
-def find_finished(spec: AnnotateSpec) -> dict[str, Any] | None:
-    """The manifest of this job if its folder says that it is done; needs neither torch nor Ray."""
+def find_finished(spec: PipelineSpec, digests: Mapping[str, str] | None = None) -> dict[str, Any] | None:
+    """The manifest of this job if its folder says that it is done; needs neither torch nor Ray.
+
+    `digests` are its purpose's.
+    """
     access = spec.storage.access(attempts=PREFLIGHT_ATTEMPTS)
     folder, store = RunFolder(spec.sink.uri), open_store(spec.sink.uri, access)
     record = read_job(folder, store)
     if record is None or not store.exists(folder.success):
         return None
-    _check_same(record, spec, model_identity(spec, fetch_model(spec.model, access)))
+    _check_same(record, spec, model_identity(spec, fetch_model(spec.model, access), digests or {}))
     remove_parts(folder, store, units_per_file=record.units_per_file)  # of a driver that ended doing so
     manifest: dict[str, Any] = json.loads(store.read(folder.success))
     return manifest
 
 
 def prepare(
-    spec: AnnotateSpec, *, listener: Listener, inspect: Callable[[ModelSource], ModelFacts] = model_facts
+    spec: PipelineSpec,
+    *,
+    listener: Listener,
+    inspect: Callable[[ModelSource], ModelFacts] = model_facts,
+    purpose: Purpose | None = None,
 ) -> Prepared:
     """Check model, source and sink, and make or load the plan. Nothing is written.
 
-    `inspect` looks at the model, while the source is being listed.
+    Args:
+        spec: of the job.
+        listener: told of what is found.
+        inspect: looks at the model, while the source is being listed.
+        purpose: what the model is run for; by default, to detect.
     """
+    purpose = purpose or to_detect(spec)
     access = spec.storage.access(attempts=PREFLIGHT_ATTEMPTS)
     folder, store = RunFolder(spec.sink.uri), open_store(spec.sink.uri, access)
     writer = new_writer()
     fetched = fetch_model(spec.model, access)
-    identity = model_identity(spec, fetched)
+    identity = model_identity(spec, fetched, purpose.digests)
     standing = read_job(folder, store)
     if standing is None:
         listener.step(f"Listing {spec.source.uri}")
     with ThreadPoolExecutor(1) as pool:
-        listing = pool.submit(_list_inputs, spec) if standing is None else None
+        listing = pool.submit(_list_inputs, spec, purpose) if standing is None else None
         if listing is not None and wait([listing], timeout=FAIL_FAST_S).done:
             listing.result()  # what is wrong with the source is said before anything is started
         facts = inspect(fetched.source)
+        purpose.task(facts)  # raises if the model cannot do it
         selection = listing.result() if listing is not None else None
     if standing is not None:
         plan = load_checked_plan(spec, folder, store, standing, identity)
         listener.step(_continuing_text(plan))
-        return Prepared(spec, folder, store, writer, standing, plan, fetched, facts, claimed=True)
+        return Prepared(spec, folder, store, writer, standing, plan, fetched, facts, purpose, claimed=True)
     assert selection is not None
     record, plan = _plan_job(spec, selection, identity | {"labels": list(facts.labels)}, facts)
     listener.step(_planned_text(plan, selection), inputs=plan.num_inputs, units=plan.num_units)
-    return Prepared(spec, folder, store, writer, record, plan, fetched, facts, claimed=False)
+    return Prepared(spec, folder, store, writer, record, plan, fetched, facts, purpose, claimed=False)
 
 
 def claim_job(prepared: Prepared, *, listener: Listener) -> Prepared:
@@ -125,7 +173,7 @@ def claim_job(prepared: Prepared, *, listener: Listener) -> Prepared:
     )
     if standing.job_id == prepared.record.job_id:
         return replace(prepared, claimed=True)
-    model = model_identity(prepared.spec, prepared.model)
+    model = model_identity(prepared.spec, prepared.model, prepared.purpose.digests)
     plan = load_checked_plan(prepared.spec, folder, store, standing, model)
     listener.step(_continuing_text(plan))
     return replace(prepared, record=standing, plan=plan, claimed=True)
@@ -155,7 +203,7 @@ def claim_folder(
 
 
 def load_checked_plan(
-    spec: AnnotateSpec, folder: RunFolder, store: Store, record: JobRecord, model: dict[str, Any]
+    spec: PipelineSpec, folder: RunFolder, store: Store, record: JobRecord, model: dict[str, Any]
 ) -> Plan:
     """The stored plan of the job that owns the folder; `SpecError` if that is another job."""
     _check_same(record, spec, model)
@@ -166,7 +214,7 @@ def _continuing_text(plan: Plan) -> str:
     return f"Continuing job {plan.job_id[:12]} with its stored plan of {plan.num_inputs:,} inputs"
 
 
-def _check_same(record: JobRecord, spec: AnnotateSpec, model: dict[str, Any]) -> None:
+def _check_same(record: JobRecord, spec: PipelineSpec, model: dict[str, Any]) -> None:
     check_same_job(
         record,
         identity=spec.identity(),
@@ -176,32 +224,34 @@ def _check_same(record: JobRecord, spec: AnnotateSpec, model: dict[str, Any]) ->
     )
 
 
-def model_identity(spec: AnnotateSpec, fetched: FetchedModel) -> dict[str, Any]:
-    """What a run records of its model."""
-    return {"name": base_name(spec.model.name), "digests": fetched.digests}
+def model_identity(spec: PipelineSpec, fetched: FetchedModel, digests: Mapping[str, str]) -> dict[str, Any]:
+    """What a run records of its model, and of what else decides its rows."""
+    return {"name": base_name(spec.model.name), "digests": {**fetched.digests, **digests}}
 
 
 def code_version() -> str:
     return version("veedor")
 
 
-def _list_inputs(spec: AnnotateSpec) -> Selection:
+def _list_inputs(spec: PipelineSpec, purpose: Purpose) -> Selection:
     source = open_store(spec.source.uri, spec.storage.access(attempts=PREFLIGHT_ATTEMPTS))
     try:
-        selection = select_inputs(source.walk(spec.source.uri), spec.source)
+        selection = select_inputs(source.walk(spec.source.uri), spec.source, unseen=purpose.unseen)
     except BucketMissing as error:
         raise SpecError(f"source.uri: {error}") from error
+    if purpose.unseen is not None and not selection.inputs.num_rows and not selection.videos:
+        raise NothingNewError(f"{spec.source.uri} holds nothing new ({selection.num_seen:,} seen before)")
     if selection.inputs.num_rows == 0 and not selection.videos:
         passed = ", ".join(f"{n} {kind}" for kind, n in sorted(selection.skipped.items()))
         raise SpecError(
-            f"source.uri: there is nothing to annotate below {spec.source.uri}"
+            f"source.uri: there is no image or video below {spec.source.uri}"
             + (f" (passed over: {passed}; source.include chooses by name)" if passed else "")
         )
     return selection
 
 
 def _plan_job(
-    spec: AnnotateSpec, selection: Selection, model: dict[str, Any], facts: ModelFacts
+    spec: PipelineSpec, selection: Selection, model: dict[str, Any], facts: ModelFacts
 ) -> tuple[JobRecord, Plan]:
     canvas_bytes = facts.input_spec.num_bytes
     inputs = selection.inputs
@@ -235,6 +285,7 @@ def _plan_job(
         code_version=code_version(),
         source=spec.source.uri,
         num_inputs=plan.num_inputs,
+        job=spec.job,
         num_images=inputs.num_images,
         num_videos=len(selection.videos),
         num_units=plan.num_units,

@@ -70,36 +70,47 @@ def detection_type(*, masks: bool, tracks: bool = False) -> pa.StructType:
     return pa.struct([*fields, pa.field("mask", MASK_TYPE)] if masks else fields)
 
 
+# What decoding already knows of a result row.
+ROW_FIELDS = (
+    pa.field("uri", pa.string(), nullable=False),
+    pa.field("etag", pa.string(), nullable=False),
+    pa.field("frame_index", pa.int32()),
+    pa.field("timestamp_s", pa.float64()),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("status", pa.string(), nullable=False),
+    pa.field("error_code", pa.string()),
+    pa.field("error", pa.string()),
+)
+
+
 def result_schema(*, masks: bool, tracks: bool = False) -> pa.Schema:
     """One row for each input, those that failed included."""
+    detections = pa.field("detections", pa.list_(detection_type(masks=masks, tracks=tracks)))
+    return pa.schema([*ROW_FIELDS, detections])
+
+
+def score_schema(latent_size: int | None) -> pa.Schema:
+    """One row for each input of a scan, those that failed included.
+
+    `anomaly_raw` is the model's score; `anomaly_score` runs from 0 to 1, the share of normal images that
+    score lower; `is_anomaly` is the decision at the calibration's threshold. `heatmap` is a 16-bit gray PNG,
+    see `cvcore.anomaly.heatmap`. `brightness` and `contrast` are of luma, 0 to 1. `embedding` is the latent
+    vector, of models that have one.
+    """
+    embedding = () if latent_size is None else (pa.field("embedding", pa.list_(pa.float32(), latent_size)),)
     return pa.schema(
         [
-            pa.field("uri", pa.string(), nullable=False),
-            pa.field("etag", pa.string(), nullable=False),
-            pa.field("frame_index", pa.int32()),
-            pa.field("timestamp_s", pa.float64()),
-            pa.field("width", pa.int32()),
-            pa.field("height", pa.int32()),
-            pa.field("status", pa.string(), nullable=False),
-            pa.field("error_code", pa.string()),
-            pa.field("error", pa.string()),
-            pa.field("detections", pa.list_(detection_type(masks=masks, tracks=tracks))),
+            *ROW_FIELDS,
+            pa.field("anomaly_score", pa.float32()),
+            pa.field("anomaly_raw", pa.float32()),
+            pa.field("is_anomaly", pa.bool_()),
+            pa.field("heatmap", pa.binary()),
+            pa.field("brightness", pa.float32()),
+            pa.field("contrast", pa.float32()),
+            *embedding,
         ]
     )
-
-
-# What decoding already knows of a result row.
-CANVAS_NAMES = (
-    "uri",
-    "etag",
-    "frame_index",
-    "timestamp_s",
-    "width",
-    "height",
-    "status",
-    "error_code",
-    "error",
-)
 
 
 def canvas_schema(canvas_bytes: int) -> pa.Schema:
@@ -107,7 +118,7 @@ def canvas_schema(canvas_bytes: int) -> pa.Schema:
     return pa.schema(
         [
             pa.field("unit", pa.int32(), nullable=False),
-            *(result_schema(masks=False).field(name) for name in CANVAS_NAMES),
+            *ROW_FIELDS,
             pa.field("canvas", pa.binary(canvas_bytes)),
         ]
     )

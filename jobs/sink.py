@@ -18,17 +18,25 @@ from jobs.run_folder import JobRecord, RunFolder, published_numbers
 from jobs.schemas import SCHEMA_VERSION
 from jobs.storage import ObjectMissing, StorageError, Store
 
-# Enough to count rows, failures and detections: masks, by far the largest column, are not decoded.
-SUMMARY_COLUMNS = ["status", "error_code", "detections.list.element.label_id"]
+# Enough to count rows, failures and what was found: masks and heat maps, the largest, are not decoded.
+SUMMARY_COLUMNS = ("status", "error_code", "detections.list.element.label_id", "is_anomaly")
+
+FOUND = {"scan": "anomalies"}
+"""What a job's rows are counted for, where that is not detections."""
 
 
 @dataclass(frozen=True)
 class PartSummary:
-    """What one published part holds; `failures` counts rows by error code."""
+    """What one published part holds.
+
+    Attributes:
+        found: detections, or anomalies, as the job has it.
+        failures: rows by error code.
+    """
 
     number: int
     rows: int
-    detections: int
+    found: int
     sha256: str
     failures: dict[str, int]
 
@@ -62,9 +70,12 @@ def decode_part(body: bytes) -> pa.Table:
 def summarize(number: int, rows: pa.Table, body: bytes) -> PartSummary:
     """Count a part's rows."""
     codes = rows.column("error_code").filter(pc.not_equal(rows.column("status"), "ok"))
-    detections = pc.sum(pc.list_value_length(rows.column("detections"))).as_py() or 0
+    if "detections" in rows.column_names:
+        found = pc.sum(pc.list_value_length(rows.column("detections"))).as_py() or 0
+    else:
+        found = pc.sum(rows.column("is_anomaly")).as_py() or 0
     failures = Counter(code or "unknown" for code in codes.to_pylist())
-    return PartSummary(number, rows.num_rows, detections, hashlib.sha256(body).hexdigest(), dict(failures))
+    return PartSummary(number, rows.num_rows, found, hashlib.sha256(body).hexdigest(), dict(failures))
 
 
 def publish(
@@ -85,7 +96,9 @@ def read_summary(store: Store, uri: str, number: int, *, rows: int) -> PartSumma
     """
     body = store.read(uri)
     try:
-        table = pq.ParquetFile(pa.BufferReader(body)).read(columns=SUMMARY_COLUMNS)
+        file = pq.ParquetFile(pa.BufferReader(body))
+        paths = {file.schema.column(index).path for index in range(len(file.schema))}
+        table = file.read(columns=[name for name in SUMMARY_COLUMNS if name in paths])
     except pa.ArrowInvalid as error:
         raise StorageError(f"{uri} is not readable Parquet ({error}): delete it and run again") from error
     if table.num_rows != rows:
@@ -153,7 +166,7 @@ def success_manifest(record: JobRecord, summaries: list[PartSummary], *, names: 
             "failed": failed,
             "images": rows if record.num_images is None else record.num_images,
             "videos": record.num_videos,
-            "detections": sum(s.detections for s in summaries),
+            FOUND.get(record.job, "detections"): sum(s.found for s in summaries),
         },
         "failures": dict(sorted(failures.items())),
         "skipped": record.skipped,

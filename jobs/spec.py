@@ -30,6 +30,7 @@ _MAX_SHOWN_CHARS = 500
 AnySpec = TypeVar("AnySpec", bound=BaseModel)
 Location = Annotated[str, AfterValidator(resolve_location)]
 Endpoint = Annotated[str, AfterValidator(check_endpoint)]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -149,7 +150,7 @@ class AnnotateSection(Section):
     min_score: Fraction = 0.25
     nms_iou: Fraction = 0.45
     max_detections: Annotated[int, Field(ge=1)] = 100
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
 
     def detect_options(self) -> DetectOptions:
         return DetectOptions(self.min_score, self.nms_iou, self.max_detections)
@@ -172,15 +173,14 @@ class JobSpec(Section):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-class AnnotateSpec(JobSpec):
-    """Annotate every image, and every frame of every video, below a location with a detector."""
+class PipelineSpec(JobSpec):
+    """What the specs of jobs have in common that take every image and frame through a model."""
 
     version: Literal[1] = SPEC_VERSION
-    job: Literal["annotate"] = "annotate"
+    job: str
     source: SourceSection
     video: VideoSection = VideoSection()
     model: ModelSection = ModelSection()
-    annotate: AnnotateSection = AnnotateSection()
     storage: StorageSection = StorageSection()
     resources: ResourcesSection = ResourcesSection()
     limits: LimitsSection = LimitsSection()
@@ -192,6 +192,22 @@ class AnnotateSpec(JobSpec):
         if source == sink:
             raise ValueError(f"sink.uri is the source itself ({source}): name another folder for results")
         return self
+
+    @property
+    def precision(self) -> Precision:
+        """Of the network's arithmetic."""
+        return "auto"
+
+
+class AnnotateSpec(PipelineSpec):
+    """Annotate every image, and every frame of every video, below a location with a detector."""
+
+    job: Literal["annotate"] = "annotate"
+    annotate: AnnotateSection = AnnotateSection()
+
+    @property
+    def precision(self) -> Precision:
+        return self.annotate.precision
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from cvcore.anomaly.latent import TooFewNormalsError
+from cvcore.errors import TooFewNormalsError
 
 TAIL_SHARE = 0.1
 """Of the scores, those that the tail is fitted to."""

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cvcore.errors import VeedorError
+from cvcore.errors import TooFewNormalsError
 
 CHUNK = 1024
 MIN_SHRINKAGE = 1e-9
 """Two vectors span a line, and no shrinkage at all would be found best for it."""
-
-
-class TooFewNormalsError(VeedorError):
-    """There are not enough normal images for what is asked of them."""
 
 
 @dataclass(frozen=True, slots=True)

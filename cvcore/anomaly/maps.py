@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-MapKind = Literal["mse", "mae", "ssim"]
-Reduction = Literal["max", "mean", "top1"]
-MAP_KINDS: tuple[MapKind, ...] = ("mse", "mae", "ssim")
-REDUCTIONS: tuple[Reduction, ...] = ("max", "mean", "top1")
+from cvcore.anomaly.options import MapKind, Reduction
+
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 TRUNCATE = 4.0

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cvcore.anomaly.latent import TooFewNormalsError, distances
+from cvcore.anomaly.latent import distances
 from cvcore.anomaly.maps import smooth
-from cvcore.errors import ModelError
+from cvcore.errors import ModelError, TooFewNormalsError
 from cvcore.types import InputSpec
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

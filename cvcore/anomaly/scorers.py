@@ -6,39 +6,21 @@ Higher is more anomalous, always.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from cvcore.anomaly.latent import Mahalanobis, NearestNeighbors
-from cvcore.anomaly.maps import MAP_KINDS, Reduction, error_map, reduce_map, smooth
+from cvcore.anomaly.maps import error_map, reduce_map, smooth
 from cvcore.anomaly.memory_bank import PatchCore
+from cvcore.anomaly.options import LATENT, MAP_KINDS, ScoreName, ScoreOptions
 from cvcore.autoencode.base import Autoencoder
 from cvcore.autoencode.variational import VariationalAutoencoder
 from cvcore.errors import ModelError
 
-ScoreName = Literal["mse", "mae", "ssim", "probability", "elbo", "mahalanobis", "neighbors", "patches"]
-LATENT: tuple[ScoreName, ...] = ("mahalanobis", "neighbors")
-"""Scores that are fitted to the latent vectors of normal images."""
 DRAWS = 8
 """Of the posterior, for `probability` and `elbo`."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreOptions:
-    """How maps become scores.
-
-    Attributes:
-        sigma: of the maps' smoothing, canvas pixels.
-        reduction: see `cvcore.anomaly.maps.reduce_map`.
-        neighbors: of the score `neighbors`.
-    """
-
-    sigma: float = 2.0
-    reduction: Reduction = "top1"
-    neighbors: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +30,12 @@ class Scores:
     Attributes:
         raw: (B,) float32.
         maps: (B, H, W) float32 on the canvas, or None where the score has no place in the image.
+        latents: (B, D) float32, of autoencoders.
     """
 
     raw: Tensor
     maps: Tensor | None
+    latents: Tensor | None = None
 
 
 def scores_of(model: nn.Module) -> tuple[ScoreName, ...]:
@@ -67,6 +51,11 @@ def scores_of(model: nn.Module) -> tuple[ScoreName, ...]:
     if isinstance(model, Autoencoder):
         return (*MAP_KINDS, *LATENT)
     raise ModelError(f"a {type(model).__name__} gives no anomaly scores: use an autoencoder or patchcore")
+
+
+def latent_size_of(model: nn.Module) -> int | None:
+    """Numbers of a model's latent vectors; None for a model without."""
+    return model.latent_size if isinstance(model, Autoencoder) else None
 
 
 @torch.inference_mode()
@@ -126,11 +115,14 @@ class Scorer:
             return Scores(found.images.float().cpu(), found.maps.float().cpu())
         assert isinstance(model, Autoencoder)
         images = model.preprocess(canvases)
+        encoded = model.encode(images)
+        latents = encoded.float().cpu()
         if self._latent is not None:
-            return Scores(self._latent.score(model.encode(images).float().cpu()), None)
+            return Scores(self._latent.score(latents), None, latents)
         if isinstance(model, VariationalAutoencoder) and self.name in ("probability", "elbo"):
-            return self._by_likelihood(model, images)
-        return self._reduced(error_map(images, model(images), self.name))  # type: ignore[arg-type]
+            return replace(self._by_likelihood(model, images), latents=latents)
+        maps = error_map(images, model.decode(encoded), self.name)  # type: ignore[arg-type]
+        return replace(self._reduced(maps), latents=latents)
 
     def _by_likelihood(self, model: VariationalAutoencoder, images: Tensor) -> Scores:
         generator = torch.Generator(images.device).manual_seed(0)

@@ -15,14 +15,14 @@ import ray
 import torch
 from torch import Tensor
 
-from cvcore.detect.base import Detector
 from cvcore.image.fit import Fit, plan_fit
-from cvcore.models import ModelSource, build_model
-from cvcore.types import Detections
+from cvcore.models import ModelSource
+from jobs.spec import Precision
 from jobs.stages.batching import choose_batch_size, measure_rates
 from jobs.stages.guard import Guard
-from jobs.stages.rows import Failure, result_table
-from jobs.stages.settings import InferSettings, Precision
+from jobs.stages.heads import make_head
+from jobs.stages.rows import Failure, canvas_array
+from jobs.stages.settings import InferSettings
 from jobs.storage import open_store
 
 CPU_BATCHES = (1, 2, 4, 8, 16)
@@ -30,16 +30,14 @@ GPU_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class InferStage:
-    """One replica of the model: canvases in (`canvas_schema`), results out (`result_schema`)."""
+    """One replica of the model: canvases in (`canvas_schema`), rows of the task out."""
 
     def __init__(self, model: Any, settings: InferSettings) -> None:
         torch.set_num_threads(settings.threads)
         self._settings = settings
         self._device = torch.device("cuda" if settings.on_gpu else "cpu")
         source: ModelSource = ray.get(model)
-        detector = build_model(source)
-        assert isinstance(detector, Detector), "the driver admits detectors only"
-        self._model = detector.to(self._device).eval()
+        self._head = make_head(source, settings.task, self._device)
         self._dtype = resolve_precision(settings.precision, self._device)
         self._guard = Guard(settings.bounds)
         self._run_noise(1)  # the first run of a network allocates and chooses kernels
@@ -60,17 +58,17 @@ class InferStage:
 
     def infer(self, batch: pa.Table) -> pa.Table:
         """Infer decoded rows; they keep their order, and rows that failed before pass through."""
-        spec = self._model.input_spec
+        spec = self._head.input_spec
         valid = np.flatnonzero(batch.column("canvas").is_valid().to_numpy())
-        canvases = _canvas_array(batch.column("canvas"), spec.height, spec.width)
+        canvases = canvas_array(batch.column("canvas"), spec.height, spec.width)
         heights, widths = batch.column("height").to_pylist(), batch.column("width").to_pylist()
         fits = [plan_fit(heights[i], widths[i], spec) for i in valid]
         found = dict(zip(valid.tolist(), self._infer(canvases, valid, fits), strict=True))
-        return result_table(batch, found, labels=self._model.labels, masks=self._model.makes_masks)
+        return self._head.table(batch, found)
 
     def _infer(
         self, canvases: np.ndarray[Any, np.dtype[np.uint8]], rows: Any, fits: list[Fit]
-    ) -> Iterator[Detections | Failure]:
+    ) -> Iterator[Any]:
         start = 0
         while start < len(fits):
             stop = min(start + self._batch_size, len(fits))
@@ -79,7 +77,7 @@ class InferStage:
             yield from found
             start = stop
 
-    def _infer_surely(self, images: Tensor, fits: Sequence[Fit]) -> list[Detections | Failure]:
+    def _infer_surely(self, images: Tensor, fits: Sequence[Fit]) -> list[Any]:
         """A result or a reason for each image: a batch that fails is halved until the guilty are alone."""
         try:
             return self._infer_batch(images, fits)
@@ -96,22 +94,19 @@ class InferStage:
                 self._batch_size = min(self._batch_size, middle)
         if out_of_memory:  # outside of the handler, whose traceback keeps the batch's tensors
             torch.cuda.empty_cache()
-        found: list[Detections | Failure] = []
+        found: list[Any] = []
         while len(found) < len(fits):
             part = slice(len(found), len(found) + min(middle, self._batch_size))
             found += self._infer_surely(images[part], fits[part])
         return found
 
     @torch.inference_mode()
-    def _infer_batch(self, images: Tensor, fits: Sequence[Fit]) -> list[Detections | Failure]:
+    def _infer_batch(self, images: Tensor, fits: Sequence[Fit]) -> list[Any]:
         if self._device.type == "cuda":
             images = images.pin_memory().to(self._device, non_blocking=True)
         with self._autocast():
-            raw = self._model(self._model.preprocess(images, fits))
-        finite = self._model.finite(raw)
-        found = self._model.postprocess(raw, fits, self._settings.options)
-        bad = Failure("non_finite", "the model's outputs for this image are NaN or infinite")
-        return [f if ok else bad for f, ok in zip(found, finite, strict=True)]
+            raw = self._head.compute(images, fits)
+        return self._head.finish(raw, fits)
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         if self._dtype == torch.float32:
@@ -137,7 +132,7 @@ class InferStage:
         return measure_rates(self._run_noise, sizes, out_of_memory=torch.OutOfMemoryError)
 
     def _run_noise(self, size: int) -> None:
-        spec = self._model.input_spec
+        spec = self._head.input_spec
         noise = torch.randint(0, 256, (size, spec.height, spec.width, 3), dtype=torch.uint8)
         self._infer_batch(noise, [plan_fit(spec.height, spec.width, spec)] * size)
 
@@ -155,11 +150,3 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
             return torch.float32
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-
-
-def _canvas_array(column: pa.ChunkedArray, height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(N, H, W, 3) uint8 over the column's own memory, where it is one chunk (as one block is)."""
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    pixels = np.frombuffer(array.buffers()[1], dtype=np.uint8)
-    size = height * width * 3
-    return pixels[array.offset * size : (array.offset + len(array)) * size].reshape(-1, height, width, 3)

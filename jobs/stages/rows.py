@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ class Failure:
 
 
 def result_table(
-    batch: pa.Table, found: dict[int, Detections | Failure], *, labels: tuple[str, ...], masks: bool
+    batch: pa.Table, found: Mapping[int, Detections | Failure], *, labels: tuple[str, ...], masks: bool
 ) -> pa.Table:
     """Rows of `jobs.schemas.result_schema`, after a `unit` column.
 
@@ -33,17 +34,28 @@ def result_table(
         labels: names that label ids index.
     """
     schema = result_schema(masks=masks)
+    columns = carried_columns(batch, found, schema)
+    per_row = [d if isinstance(d := found.get(row), Detections) else None for row in range(batch.num_rows)]
+    columns["detections"] = detections_column(per_row, labels=labels, masks=masks)
+    return table_of(batch, columns, schema)
+
+
+def carried_columns(batch: pa.Table, found: Mapping[int, Any], schema: pa.Schema) -> dict[str, Any]:
+    """Columns of `schema` that decoding made, with what inference could not do noted in them."""
     columns = {
         name: batch.column(name).combine_chunks() for name in schema.names if name in batch.column_names
     }
     for row, failure in found.items():
         if isinstance(failure, Failure):
             columns = _with_failure(columns, row, failure)
-    per_row = [d if isinstance(d := found.get(row), Detections) else None for row in range(batch.num_rows)]
-    columns["detections"] = detections_column(per_row, labels=labels, masks=masks)
-    arrays = [columns[name] for name in schema.names]
+    return columns
+
+
+def table_of(batch: pa.Table, columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """Columns in the order of `schema`, after the batch's `unit`."""
     unit = batch.column("unit").combine_chunks()
-    return pa.Table.from_arrays([unit, *arrays], schema=schema.insert(0, pa.field("unit", pa.int32())))
+    arrays = [unit, *(columns[name] for name in schema.names)]
+    return pa.Table.from_arrays(arrays, schema=schema.insert(0, pa.field("unit", pa.int32())))
 
 
 def _with_failure(columns: dict[str, Any], row: int, failure: Failure) -> dict[str, Any]:
@@ -89,3 +101,11 @@ def _stack(parts: list[torch.Tensor], shape: tuple[int, ...], dtype: Any) -> np.
 def _rles(detections: Detections) -> list[dict[str, Any]]:
     assert detections.masks is not None, "a model that says it makes masks makes them"
     return encode_rle(detections.masks.cpu().numpy())
+
+
+def canvas_array(column: pa.ChunkedArray, height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """(N, H, W, 3) uint8 over the column's own memory, where it is one chunk (as one block is)."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    pixels = np.frombuffer(array.buffers()[1], dtype=np.uint8)
+    size = height * width * 3
+    return pixels[array.offset * size : (array.offset + len(array)) * size].reshape(-1, height, width, 3)

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from cvcore.anomaly.options import ScoreName, ScoreOptions
 from cvcore.types import DetectOptions
 from jobs.board import Tally
+from jobs.spec import Precision
 from jobs.stages.guard import InputBounds
 from jobs.storage import Access
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+if TYPE_CHECKING:
+    from cvcore.anomaly.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class DetectTask:
+    """Find objects."""
+
+    options: DetectOptions
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """Say how anomalous inputs are.
+
+    Attributes:
+        score: which score of the model.
+        options: how maps become scores.
+        normals: latent vectors of normal images, (N, D) as NumPy's .npy, for scores that are fitted to them.
+        calibration: what raw scores mean; without one there are raw scores alone.
+        threshold: the raw score above which an input is called anomalous.
+        heatmap_score: heat maps are kept from this score on, 0 to 1; without a calibration none are.
+        map_center, map_scale: see `cvcore.anomaly.heatmap.encode_heatmap`.
+    """
+
+    score: ScoreName
+    options: ScoreOptions
+    normals: bytes | None = field(default=None, repr=False)
+    calibration: Calibration | None = field(default=None, repr=False)
+    threshold: float | None = None
+    heatmap_score: float = 1.0
+    map_center: float = 0.0
+    map_scale: float = 1.0
+
+
+Task = DetectTask | ScoreTask
 
 
 @dataclass(frozen=True)
@@ -18,10 +55,11 @@ class InferSettings:
     """What an inference actor needs besides the model.
 
     Attributes:
+        task: what the model is to do.
         tuning_uri: where the job's measured batch size is pinned, so that replicas and reruns agree.
     """
 
-    options: DetectOptions
+    task: Task
     precision: Precision
     batch_size: int | None
     threads: int

@@ -102,7 +102,7 @@ def test_rows_come_back_with_their_types_and_bytes_are_reproducible() -> None:
 def test_a_part_that_is_read_back_counts_what_was_published(tmp_path: Path) -> None:
     folder, plan = RunFolder(str(tmp_path)), make_plan(units_per_file=1)
     published = publish_units(folder, plan, [0, 1, 2])
-    assert {summary.detections for summary in published.values()} != {0}
+    assert {summary.found for summary in published.values()} != {0}
     for unit, summary in published.items():
         assert read_summary(open_store(folder.uri), folder.file(unit), unit, rows=summary.rows) == summary
 

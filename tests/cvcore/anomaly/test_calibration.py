@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from cvcore.anomaly.calibration import Calibration, Tail
-from cvcore.anomaly.latent import TooFewNormalsError
+from cvcore.errors import TooFewNormalsError
 
 
 def normals(count: int, seed: int) -> np.ndarray:

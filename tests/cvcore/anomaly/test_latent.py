@@ -8,7 +8,8 @@ import torch
 from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors as Reference
 
-from cvcore.anomaly.latent import Mahalanobis, NearestNeighbors, TooFewNormalsError
+from cvcore.anomaly.latent import Mahalanobis, NearestNeighbors
+from cvcore.errors import TooFewNormalsError
 
 
 def vectors(count: int, size: int, seed: int = 0) -> torch.Tensor:

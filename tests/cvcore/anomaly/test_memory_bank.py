@@ -8,10 +8,9 @@ import torch
 from scipy.spatial.distance import cdist
 from torchvision.models import get_model
 
-from cvcore.anomaly.latent import TooFewNormalsError
 from cvcore.anomaly.memory_bank import LAYERS, PatchCore, _Reservoir, backbone_state, coreset
 from cvcore.checkpoint import load_into
-from cvcore.errors import ModelError, WeightsError
+from cvcore.errors import ModelError, TooFewNormalsError, WeightsError
 
 
 def canvases(count: int, *, size: int = 64, seed: int = 0, spot: bool = False) -> torch.Tensor:

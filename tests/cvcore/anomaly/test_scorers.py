@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from cvcore.anomaly.memory_bank import PatchCore
-from cvcore.anomaly.scorers import LATENT, ScoreOptions, Scorer, all_scores, latent_vectors, scores_of
+from cvcore.anomaly.options import LATENT, ScoreOptions
+from cvcore.anomaly.scorers import Scorer, all_scores, latent_vectors, scores_of
 from cvcore.autoencode.base import Autoencoder
 from cvcore.autoencode.conv import ConvAutoencoder
 from cvcore.autoencode.dense import DenseAutoencoder

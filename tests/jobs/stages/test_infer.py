@@ -20,7 +20,7 @@ from jobs.stages import decode
 from jobs.stages.decode import decode_inputs
 from jobs.stages.guard import InputBounds
 from jobs.stages.infer import InferStage, resolve_precision
-from jobs.stages.settings import InferSettings
+from jobs.stages.settings import DetectTask, InferSettings
 from jobs.storage import Access, open_store
 from tests.corpus import good_image
 
@@ -44,7 +44,7 @@ def make_stage(folder: Path, model: TinyDetector, *, batch_size: int | None = 4)
     )
     source = ModelSource(name="tiny", weights=body, weights_name="small.safetensors")
     settings = InferSettings(
-        options=OPTIONS,
+        task=DetectTask(OPTIONS),
         precision="auto",
         batch_size=batch_size,
         threads=1,
@@ -107,7 +107,7 @@ def test_a_batch_that_does_not_fit_is_halved(tmp_path: Path, monkeypatch: pytest
     batch = unit(tmp_path, model, [good_image(i) for i in range(8)])
     whole = make_stage(tmp_path, model)(batch)
     stage = make_stage(tmp_path, model, batch_size=8)
-    forward = stage._model.forward
+    forward = stage._head.model.forward
     sizes = []
 
     def crowded(images: torch.Tensor) -> object:
@@ -116,7 +116,7 @@ def test_a_batch_that_does_not_fit_is_halved(tmp_path: Path, monkeypatch: pytest
             raise torch.OutOfMemoryError("simulated")
         return forward(images)
 
-    monkeypatch.setattr(stage._model, "forward", crowded)
+    monkeypatch.setattr(stage._head.model, "forward", crowded)
     halved = stage(batch)
     assert sizes == [8, 4, 2, 2, 2, 2]
     assert [len(d) for d in halved.column("detections").to_pylist()] == [
@@ -133,7 +133,7 @@ def test_one_image_that_never_fits_is_a_status(tmp_path: Path, monkeypatch: pyte
         del images
         raise torch.OutOfMemoryError("simulated")
 
-    monkeypatch.setattr(stage._model, "forward", full)
+    monkeypatch.setattr(stage._head.model, "forward", full)
     assert stage(batch).column("error_code").to_pylist() == ["out_of_memory"] * 3
 
 
@@ -144,14 +144,14 @@ def test_a_defect_that_one_image_brings_out_costs_that_image(
     batch = unit(tmp_path, model, [good_image(i) for i in range(7)])
     sound = make_stage(tmp_path, model, batch_size=1)(batch).to_pylist()
     stage = make_stage(tmp_path, model, batch_size=4)
-    preprocess, guilty = stage._model.preprocess, batch.column("canvas")[5].as_py()
+    preprocess, guilty = stage._head.model.preprocess, batch.column("canvas")[5].as_py()
 
     def defective(images: torch.Tensor, fits: object) -> torch.Tensor:
         if any(image.numpy().tobytes() == guilty for image in images):
             raise ZeroDivisionError("a defect")
         return preprocess(images, fits)
 
-    monkeypatch.setattr(stage._model, "preprocess", defective)
+    monkeypatch.setattr(stage._head.model, "preprocess", defective)
     rows = stage(batch).to_pylist()
     assert [row["status"] for row in rows] == ["ok"] * 5 + ["infer"] + ["ok"]
     assert (rows[5]["error_code"], rows[5]["error"]) == ("unexpected", "ZeroDivisionError: a defect")
