@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cluster.exits import EXIT_INTERRUPTED, check_format, interrupt, usage_errors
+from cluster.anomaly_commands import calibrate, scan, threshold
+from cluster.exits import check_format, usage_errors
 from cluster.job_commands import annotate, run, track
-from cluster.options import Address, Endpoint, Json, Profile, Region, Verbose
+from cluster.options import Endpoint, Json, Profile, Region
+from cluster.train_command import train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +24,10 @@ app = typer.Typer(
 app.command()(annotate)
 app.command()(track)
 app.command()(run)
+app.command()(train)
+app.command()(calibrate)
+app.command()(scan)
+app.command()(threshold)
 
 
 @app.command()
@@ -54,15 +59,23 @@ def report(
 def evaluate(
     run: Annotated[str, typer.Argument(help="The --out of a job.")],
     truth: Annotated[
-        str, typer.Option(help="Ground truth: COCO JSON of images, or MOT text (a file or folder) of tracks.")
+        str,
+        typer.Option(
+            help="Ground truth: COCO JSON of images; MOT text (a file or folder) of tracks; of scans, the "
+            "dataset's folder, in the layout of MVTec AD."
+        ),
     ],
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a run against ground truth: COCO's metrics of detections, or HOTA, MOTA and IDF1 of tracks."""
-    from cluster.listing import print_evaluation, print_tracking
+    """Measure a run against ground truth.
+
+    COCO's metrics of detections; HOTA, MOTA and IDF1 of tracks; AUROC, average precision and AUPRO of scans.
+    """
+    from cluster.listing import print_anomalies, print_evaluation, print_tracking
+    from jobs.evaluate_anomalies import evaluate_anomalies, is_scan_folder
     from jobs.storage import Access
 
     access = Access(profile, endpoint_url, region)
@@ -71,6 +84,8 @@ def evaluate(
             from jobs.evaluate import evaluate_run
 
             print_evaluation(evaluate_run(run, truth, access=access), as_json=as_json)
+        elif is_scan_folder(run, access):
+            print_anomalies(evaluate_anomalies(run, truth, access=access), as_json=as_json)
         else:
             from jobs.evaluate_tracks import evaluate_tracks
 
@@ -138,69 +153,6 @@ def import_run(
         f"{made.num_sequences:,} sequences, {made.num_frames:,} frames, {made.num_detections:,} detections: "
         f"{made.uri}"
     )
-
-
-@app.command()
-def train(
-    data: Annotated[str, typer.Option(help="Folder with images/ and annotations.json (COCO boxes).")],
-    val_data: Annotated[str, typer.Option(help="Held-out folder of the same kind; picks the best epoch.")],
-    out: Annotated[str, typer.Option(help="Folder for the checkpoint; a killed run continues from it.")],
-    model: Annotated[str, typer.Option(help="Architecture.")] = "tiny",
-    init: Annotated[str | None, typer.Option(help="Checkpoint to start from.")] = None,
-    epochs: Annotated[int, typer.Option(help="Of the whole run.")] = 20,
-    batch_size: Annotated[int, typer.Option(help="Images in one step of one worker.")] = 16,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
-    anchors: Annotated[str, typer.Option(help="default, or fit: clustered from the boxes.")] = "default",
-    input_size: Annotated[int | None, typer.Option(help="Canvas, pixels; default the model's.")] = None,
-    width: Annotated[
-        int | None, typer.Option(help="Channels of the first layer; default the model's.")
-    ] = None,
-    patience: Annotated[int | None, typer.Option(help="End after so many epochs without a gain.")] = None,
-    turn: Annotated[bool, typer.Option(help="Turn and mirror images; not where up means something.")] = True,
-    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
-    num_workers: Annotated[int, typer.Option(help="Data-parallel workers.")] = 1,
-    num_threads: Annotated[int | None, typer.Option(help="torch threads of a worker.")] = None,
-    gpus_per_worker: Annotated[float, typer.Option(help="0 trains on CPUs.")] = 0.0,
-    profile: Profile = None,
-    endpoint_url: Endpoint = None,
-    region: Region = None,
-    address: Address = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
-) -> None:
-    """Train the small detector on images with COCO boxes; killed runs continue where they were."""
-    from cluster.training import run_training
-
-    content = {
-        "data": data,
-        "val_data": val_data,
-        "out": out,
-        "model": model,
-        "init": init,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "anchors": anchors,
-        "input_size": input_size,
-        "width": width,
-        "patience": patience,
-        "turn": turn,
-        "precision": precision,
-        "seed": seed,
-        "num_workers": num_workers,
-        "num_threads": num_threads,
-        "gpus_per_worker": gpus_per_worker,
-        "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
-    }
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        with usage_errors(as_json=as_json):
-            run_training(content, address=address, as_json=as_json, verbose=verbose)
-    except KeyboardInterrupt as error:
-        typer.echo("interrupted: run the same command again to continue after the last epoch", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from error
 
 
 @app.command()

@@ -10,11 +10,18 @@ import typer
 
 from cluster.console import open_display
 from jobs.outcome import JobFailed
-from jobs.spec import validate_spec
 from jobs.train import TrainingError, run_train
-from jobs.train_spec import EpochRecord, TrainSpec
+from jobs.train_spec import (
+    DetectorTrainSpec,
+    EpochRecord,
+    EpochsTrainSpec,
+    TrainResult,
+    TrainSpec,
+    build_train_spec,
+)
 
 EXIT_FAILED = 1
+NAMES = {"ap50": "mAP@0.5", "ap": "mAP@[0.5:0.95]", "loss": "loss"}
 
 
 def run_training(content: dict[str, Any], *, address: str | None, as_json: bool, verbose: bool) -> None:
@@ -24,14 +31,12 @@ def run_training(content: dict[str, Any], *, address: str | None, as_json: bool,
         SpecError: for settings or data that cannot be trained with.
         typer.Exit: with 1 when the workers failed.
     """
-    spec = validate_spec(content, TrainSpec, name="the command line")
+    spec = build_train_spec(content, name="the command line")
     display = open_display(as_json=as_json)
+    epochs = spec.epochs if isinstance(spec, EpochsTrainSpec) else 0
 
     def tell(record: EpochRecord) -> None:
-        text = (
-            f"epoch {record.epoch + 1:>3}/{spec.epochs}  loss {record.loss:.3f}  "
-            f"held-out mAP@0.5 {record.ap50:.3f}  mAP@[0.5:0.95] {record.ap:.3f}"
-        )
+        text = f"epoch {record.epoch + 1:>3}/{epochs}  loss {record.loss:.4g}  held-out {_held_out(record)}"
         display.step(text, **asdict(record))
 
     try:
@@ -39,10 +44,34 @@ def run_training(content: dict[str, Any], *, address: str | None, as_json: bool,
     except (TrainingError, JobFailed) as error:
         display.error(str(error))
         raise typer.Exit(EXIT_FAILED) from error
-    best = result.best
     if as_json:
         typer.echo(json.dumps({"event": "result", "checkpoint": result.checkpoint, **result.summary()}))
         return
-    typer.echo(f"Best epoch {best.epoch + 1}: held-out mAP@0.5 {best.ap50:.3f}, mAP@[0.5:0.95] {best.ap:.3f}")
-    typer.echo(f"Checkpoint: {result.checkpoint}")
-    typer.echo(f"Next:       veedor annotate IMAGES --model {result.checkpoint} --out FOLDER")
+    typer.echo("\n".join(_last_words(spec, result)))
+
+
+def _held_out(record: EpochRecord) -> str:
+    known = {name: value for name, value in record.held_out.items() if name in NAMES}
+    return "  ".join(f"{NAMES[name]} {value:.4g}" for name, value in sorted(known.items(), reverse=True))
+
+
+def _last_words(spec: TrainSpec, result: TrainResult) -> list[str]:
+    lines = []
+    if result.history:
+        best = result.best
+        lines.append(f"Best epoch {best.epoch + 1} of {len(result.history)}: held-out {_held_out(best)}")
+    if "patches" in result.details:
+        lines.append(f"{result.details['patches']:,} patches of normal images are remembered")
+    data = result.details.get("data")
+    if data:
+        failed = sum(data["failures"].values())
+        lines.append(
+            f"Learned from {data['images']:,} images"
+            + (f", but {failed:,} of them that could not be used" if failed else "")
+        )
+    lines.append(f"Checkpoint: {result.checkpoint}")
+    if isinstance(spec, DetectorTrainSpec):
+        lines.append(f"Next:       veedor annotate IMAGES --model {result.checkpoint} --out FOLDER")
+    else:
+        lines.append(f"Next:       veedor calibrate {spec.out} --normal OTHER_NORMAL_IMAGES")
+    return lines

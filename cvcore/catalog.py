@@ -23,10 +23,11 @@ class ModelEntry:
     Attributes:
         task: what its outputs are.
         summary: one line for people who choose.
-        builder: `module:function`, called as `function(labels, **config)`; labels None means the default.
+        builder: `module:function`, called as `function(labels, **config)`, where labels None means the
+            default; as `function(**config)` for an entry without labels.
         input_height, input_width: the canvas by default, pixels.
         num_parameters: by default, buffers not counted.
-        num_labels: by default.
+        num_labels: by default; 0 for models that name nothing.
         label_set: what the default labels are.
         paper: where the architecture is published.
         config: keyword arguments of the builder that make it this entry.
@@ -35,7 +36,7 @@ class ModelEntry:
         weights_licence, weights_source: of the default weights.
     """
 
-    task: Literal["detect", "classify"]
+    task: Literal["detect", "classify", "autoencode", "score"]
     summary: str
     builder: str
     input_height: int
@@ -69,6 +70,20 @@ def _torchvision(
         weights=f"torchvision://{weights}",
         weights_licence="BSD-3-Clause",
         weights_source="torchvision's model zoo, trained on COCO 2017",
+    )
+
+
+def _autoencoder(builder: str, summary: str, *, canvas: int, num_parameters: int, paper: str) -> ModelEntry:
+    return ModelEntry(
+        task="autoencode",
+        summary=f"{summary}; train it on normal images to scan for anomalies",
+        builder=builder,
+        input_height=canvas,
+        input_width=canvas,
+        num_parameters=num_parameters,
+        num_labels=0,
+        label_set="",
+        paper=paper,
     )
 
 
@@ -170,6 +185,38 @@ CATALOG: dict[str, ModelEntry] = {
         num_labels=1000,
         label_set="ImageNet's 1000 classes, unnamed unless labels are given",
         paper="Redmon and Farhadi 2018, YOLOv3: An Incremental Improvement",
+    ),
+    "dense_autoencoder": _autoencoder(
+        "cvcore.autoencode.dense:DenseAutoencoder",
+        "Dense autoencoder of small pictures",
+        canvas=64,
+        num_parameters=25_857_820,
+        paper="Hinton and Salakhutdinov 2006, Reducing the Dimensionality of Data with Neural Networks",
+    ),
+    "conv_autoencoder": _autoencoder(
+        "cvcore.autoencode.conv:ConvAutoencoder",
+        "Convolutional autoencoder",
+        canvas=128,
+        num_parameters=2_783_907,
+        paper="Masci et al. 2011, Stacked Convolutional Auto-Encoders",
+    ),
+    "vae": _autoencoder(
+        "cvcore.autoencode.variational:VariationalAutoencoder",
+        "Variational autoencoder: scores by likelihood, generates images",
+        canvas=128,
+        num_parameters=2_259_620,
+        paper="Kingma and Welling 2014, Auto-Encoding Variational Bayes",
+    ),
+    "patchcore": ModelEntry(
+        task="score",
+        summary="Distances of patches to a memory of normal ones; needs no epochs, but a trained backbone",
+        builder="cvcore.anomaly.memory_bank:PatchCore",
+        input_height=224,
+        input_width=224,
+        num_parameters=722_496,
+        num_labels=0,
+        label_set="",
+        paper="Roth et al. 2022, Towards Total Recall in Industrial Anomaly Detection",
     ),
 }
 

@@ -140,7 +140,7 @@ def _build_checkpoint(source: ModelSource) -> nn.Module:
         raise ModelError(
             f"{source.weights_name} has {len(checkpoint.labels)} classes, but {len(labels)} labels were given"
         )
-    model = _build_entry(find_model(checkpoint.model), labels, checkpoint.config, name=checkpoint.model)
+    model = build_entry(find_model(checkpoint.model), labels, checkpoint.config, name=checkpoint.model)
     load_into(model, checkpoint.state, name=source.weights_name)
     return model
 
@@ -157,7 +157,7 @@ def _build_foreign(source: ModelSource) -> nn.Module:
         )
     entry = find_model(source.name)
     sha256 = source.weights_sha256 or _published_digest(source.weights, entry)
-    model = _build_entry(entry, source.labels, source.config, name=source.name)
+    model = build_entry(entry, source.labels, source.config, name=source.name)
     if isinstance(model, DarknetClassifier) and source.weights_name.endswith(".weights"):
         _check_digest(source, source.weights)
         model.load_darknet_weights(source.weights, name=source.weights_name)
@@ -169,11 +169,19 @@ def _build_foreign(source: ModelSource) -> nn.Module:
     return model
 
 
-def _build_entry(
+def build_entry(
     entry: ModelEntry, labels: tuple[str, ...] | None, config: Mapping[str, Any], *, name: str
 ) -> nn.Module:
+    """Build an entry's model with random weights.
+
+    Raises:
+        ModelError: for a configuration, or labels, that it does not take.
+    """
+    if not entry.num_labels and labels:
+        raise ModelError(f"{name} names no classes: leave the labels out")
+    arguments = (labels,) if entry.num_labels else ()
     try:
-        model: nn.Module = resolve(entry.builder)(labels, **{**entry.config, **config})
+        model: nn.Module = resolve(entry.builder)(*arguments, **{**entry.config, **config})
     except (TypeError, ValueError) as error:
         raise ModelError(f"{name} cannot be built with the configuration {dict(config)}: {error}") from error
     return model

@@ -32,6 +32,22 @@ class FetchedModel:
     digests: dict[str, str]
 
 
+def model_folder(name: str) -> str:
+    """The folder of a trained model that is named by it, or by its checkpoint.
+
+    Raises:
+        ModelError: for a name of the catalogue, which has none.
+    """
+    if name.endswith(CHECKPOINT_SUFFIX):
+        return resolve_location(name).rpartition("/")[0]
+    if "/" not in name:
+        raise ModelError(
+            f"{name!r} is no trained model: name the --out of veedor train, or its .safetensors file"
+            + (f" (./{name} for a folder here)" if name not in CATALOG else "")
+        )
+    return resolve_location(name).rstrip("/")
+
+
 def fetch_model(section: ModelSection, access: Access) -> FetchedModel:
     """Read `.cfg`, weights and labels from where the spec says.
 
@@ -40,17 +56,17 @@ def fetch_model(section: ModelSection, access: Access) -> FetchedModel:
     """
     name, weights_ref, cfg = section.name, section.weights, None
     if is_cfg(name):
-        cfg = _read(name, access).decode("utf-8", errors="replace")
+        cfg = read_part(name, access).decode("utf-8", errors="replace")
         if weights_ref is None:
             raise ModelError(f"{name} needs its weights: add --weights with the .weights file made for it")
     elif name.endswith(CHECKPOINT_SUFFIX):
         weights_ref, name = weights_ref or name, ""
     elif "/" in name:
-        location = resolve_location(name).rstrip("/") + "/model" + CHECKPOINT_SUFFIX
+        location = f"{model_folder(name)}/model{CHECKPOINT_SUFFIX}"
         weights_ref, name = weights_ref or location, ""
     else:
         weights_ref = weights_ref or find_model(name).weights
-    weights = None if weights_ref is None else _read(weights_ref, access)
+    weights = None if weights_ref is None else read_part(weights_ref, access)
     digest = None if weights is None else hashlib.sha256(weights).hexdigest()
     if section.sha256 is not None and digest != section.sha256:
         raise WeightsError(
@@ -77,13 +93,18 @@ def fetch_model(section: ModelSection, access: Access) -> FetchedModel:
 
 def _read_labels(reference: str, access: Access) -> tuple[str, ...]:
     try:
-        text = _read(reference, access).decode("utf-8")
+        text = read_part(reference, access).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ModelError(f"{reference} is no list of labels: it is not UTF-8 text") from error
     return parse_labels(text)
 
 
-def _read(reference: str, access: Access) -> bytes:
+def read_part(reference: str, access: Access) -> bytes:
+    """A part of a model, from where a user or the catalogue names it.
+
+    Raises:
+        ModelError, StorageError: when it cannot be had.
+    """
     if reference in _SHIPPED:
         package, _, path = reference.removeprefix("package://").partition("/")
         return resources.files(package).joinpath(path).read_bytes()

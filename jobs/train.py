@@ -1,4 +1,4 @@
-"""Train a detector on a folder of images with COCO annotations, on Ray Train.
+"""Train on Ray Train: detectors on images with COCO annotations, autoencoders and memories on normal images.
 
 Killing a run at any time and starting it again with the same spec continues after the last finished epoch,
 and makes the same steps as a run that was never interrupted. A run that has ended is not repeated.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from functools import partial
 
 import ray
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -16,13 +15,26 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from cvcore.errors import SpecError, VeedorError
-from cvcore.train.samples import document_labels, read_document
+from cvcore.train.progress import LossIsNotFiniteError
 from jobs.ray_session import ray_session
-from jobs.storage import StorageError, join
+from jobs.storage import join
 from jobs.storage.roots import VARIABLE
-from jobs.train_spec import TrainResult, TrainSpec
+from jobs.train_autoencoder import check_autoencoder_data
+from jobs.train_detector import check_detector_data
+from jobs.train_memory import check_memory_data, run_memory
+from jobs.train_spec import (
+    AutoencoderTrainSpec,
+    DetectorTrainSpec,
+    EpochsTrainSpec,
+    MemoryTrainSpec,
+    TrainResult,
+    TrainSpec,
+)
+from jobs.train_state import CHECKPOINT_NAME, SavedRun, load_run
 from jobs.train_watch import OnEpoch, watch_history
-from jobs.train_worker import CHECKPOINT_NAME, SavedRun, load_run, read_file, read_init, train_worker
+from jobs.train_worker import train_worker
+
+SPARE_CPUS = 0.5
 
 
 class TrainingError(VeedorError):
@@ -48,6 +60,11 @@ def run_train(
         SpecError: for data, settings or an `out` that cannot be trained with.
         TrainingError: when the workers keep failing.
     """
+    if isinstance(spec, MemoryTrainSpec):
+        weights = check_memory_data(spec)
+        with ray_session(address=address, verbose=verbose):
+            return run_memory(spec, weights)
+    assert isinstance(spec, EpochsTrainSpec)
     _check_data(spec)
     saved = load_run(spec)
     resumed_at = len(saved.history) if saved else 0
@@ -55,39 +72,22 @@ def run_train(
         with ray_session(address=address, verbose=verbose) as session:
             _check_room(spec, session.shape.num_cpus, session.shape.num_gpus)
             with watch_history(spec, on_epoch, done=resumed_at):
-                _fit(spec, verbose=verbose)
+                _fit(spec, num_cpus=session.shape.num_cpus, verbose=verbose)
         saved = load_run(spec)
     assert saved is not None
     return _result(spec, saved, resumed_at)
 
 
-def _check_data(spec: TrainSpec) -> None:
+def _check_data(spec: EpochsTrainSpec) -> None:
     """Refuse what no worker could train with, before any is started."""
-    documents = []
-    for folder in (spec.data, spec.val_data):
-        try:
-            document = read_document(partial(read_file, spec, folder))
-        except StorageError as error:
-            raise SpecError(
-                f"{folder} is no training data: it needs annotations.json and images/ ({error})"
-            ) from error
-        if not document["images"] or not document["annotations"]:
-            raise SpecError(f"{folder}: annotations.json lists no images or no annotations")
-        documents.append(document)
-    train, held_out = (set(document_labels(document)) for document in documents)
-    if held_out - train:
-        raise SpecError(
-            f"{spec.val_data} has categories {sorted(held_out - train)} that {spec.data} does not have; "
-            f"those are {sorted(train)}"
-        )
-    if len(documents[0]["images"]) < spec.num_workers:
-        raise SpecError(
-            f"{spec.num_workers} workers need as many images, {spec.data} has {len(documents[0]['images'])}"
-        )
-    read_init(spec, document_labels(documents[0]))
+    if isinstance(spec, DetectorTrainSpec):
+        check_detector_data(spec)
+    else:
+        assert isinstance(spec, AutoencoderTrainSpec)
+        check_autoencoder_data(spec)
 
 
-def _check_room(spec: TrainSpec, num_cpus: float, num_gpus: float) -> None:
+def _check_room(spec: EpochsTrainSpec, num_cpus: float, num_gpus: float) -> None:
     """Refuse what the cluster could never schedule: Ray would wait forever."""
     if spec.num_workers > num_cpus:
         raise SpecError(f"num_workers {spec.num_workers} needs as many CPUs; the cluster has {num_cpus:g}")
@@ -98,8 +98,9 @@ def _check_room(spec: TrainSpec, num_cpus: float, num_gpus: float) -> None:
         )
 
 
-def _fit(spec: TrainSpec, *, verbose: bool) -> None:
-    resources = {"CPU": 1.0}
+def _fit(spec: EpochsTrainSpec, *, num_cpus: float, verbose: bool) -> None:
+    # Something is left for the tasks that decode, which a worker waits for.
+    resources = {"CPU": min(1.0, (num_cpus - SPARE_CPUS) / spec.num_workers)}
     if spec.gpus_per_worker:
         resources["GPU"] = spec.gpus_per_worker
     # Ray Train wants a folder for its own notes. State that matters goes to `spec.out` through the store.
@@ -133,6 +134,8 @@ def _fit(spec: TrainSpec, *, verbose: bool) -> None:
 def _cause(error: WorkerGroupError) -> VeedorError:
     """The user's mistake that a worker met, if that is what it was."""
     for failure in error.worker_failures.values():
+        if isinstance(failure, LossIsNotFiniteError):
+            return TrainingError(f"{failure}. The best epoch before is kept")
         if isinstance(failure, VeedorError):
             return failure
     rank, failure = next(iter(sorted(error.worker_failures.items())))
@@ -142,11 +145,11 @@ def _cause(error: WorkerGroupError) -> VeedorError:
     )
 
 
-def _result(spec: TrainSpec, saved: SavedRun, resumed_at: int) -> TrainResult:
+def _result(spec: EpochsTrainSpec, saved: SavedRun, resumed_at: int) -> TrainResult:
     return TrainResult(
         checkpoint=join(spec.out, CHECKPOINT_NAME),
         history=saved.history,
         best_epoch=saved.standing.best_epoch,
-        per_class_ap50=saved.per_class_ap50,
+        details=saved.details,
         resumed_at=resumed_at,
     )

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from jobs.spec import Fraction, Location, Section, StorageSection
+from cvcore.errors import SpecError, did_you_mean
+from jobs.spec import Fraction, LimitsSection, Location, Section, SourceSection, StorageSection, validate_spec
 from jobs.storage import Access
 
-PROGRESS_ONLY = {"max_failures", "num_threads", "gpus_per_worker", "storage"}
+PROGRESS_ONLY = {"max_failures", "num_threads", "gpus_per_worker", "storage", "max_cached_bytes"}
 """Fields that change how a run is carried out, not what it computes."""
 
 
 class TrainSpec(Section):
-    """A training run.
+    """What all training runs have in common.
 
     Attributes:
-        data, val_data: folders with `annotations.json` (COCO instances) and `images/`.
+        data: what is learned from.
         out: folder for the checkpoint, the history and the state that a killed run resumes from.
         model: the architecture.
-        width, input_size: see `cvcore.detect.tiny.build_tiny`; None for its own.
-        anchors: `default`, or `fit` to cluster the training boxes.
-        init: a checkpoint to start from instead of random weights; its labels must be the dataset's.
-        epochs: of the whole run.
-        batch_size: images in one step of one worker.
-        lr: the peak learning rate.
-        warmup_steps: steps of the learning rate's rise, at most a quarter of the run.
-        patience: epochs without a better held-out mAP@0.5 after which the run ends; None never.
-        turn: whether views may be turned and mirrored in every way; set to false where up means something.
-        color: strength of the random colour changes.
-        seed: of the weights, the order and the augmentation.
-        precision: `auto` is bfloat16 where the processor computes it natively.
-        num_workers: data-parallel workers, each with a replica.
+        seed: of everything that is random.
         num_threads: torch threads of a worker; None leaves Ray's choice.
         gpus_per_worker: 0 trains on CPUs.
         max_failures: restarts of the workers, each from the last finished epoch.
@@ -42,23 +31,9 @@ class TrainSpec(Section):
     """
 
     data: Location
-    val_data: Location
     out: Location
-    model: Literal["tiny"] = "tiny"
-    width: Annotated[int, Field(ge=2)] | None = None
-    input_size: Annotated[int, Field(ge=32)] | None = None
-    anchors: Literal["default", "fit"] = "default"
-    init: Location | None = None
-    epochs: Annotated[int, Field(ge=1)] = 20
-    batch_size: Annotated[int, Field(ge=1)] = 16
-    lr: Annotated[float, Field(gt=0)] = 1.5e-3
-    warmup_steps: Annotated[int, Field(ge=0)] = 300
-    patience: Annotated[int, Field(ge=1)] | None = None
-    turn: bool = True
-    color: Fraction = 0.2
+    model: str
     seed: Annotated[int, Field(ge=0)] = 0
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    num_workers: Annotated[int, Field(ge=1)] = 1
     num_threads: Annotated[int, Field(ge=1)] | None = None
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     max_failures: Annotated[int, Field(ge=0)] = 2
@@ -74,19 +49,196 @@ class TrainSpec(Section):
         """SHA-256 of all that decides the weights: a state is resumed only by the run that made it."""
         return hashlib.sha256(self.model_dump_json(exclude=PROGRESS_ONLY).encode()).hexdigest()
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What is kept with the weights: settings, no locations."""
+        places = {"data", "val_data", "out", "init", "weights", "storage"}
+        return self.model_dump(mode="json", exclude=places)
+
+
+class EpochsTrainSpec(TrainSpec):
+    """A run of epochs of steps.
+
+    Attributes:
+        epochs: of the whole run.
+        batch_size: images in one step of one worker.
+        lr: the peak learning rate.
+        warmup_steps: steps of the learning rate's rise, at most a quarter of the run.
+        patience: epochs without a better held-out score after which the run ends; None never.
+        precision: `auto` is bfloat16 where the processor computes it natively.
+        num_workers: data-parallel workers, each with a replica.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    lr: Annotated[float, Field(gt=0)] = 1.5e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 300
+    patience: Annotated[int, Field(ge=1)] | None = None
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    num_workers: Annotated[int, Field(ge=1)] = 1
+
+
+class DetectorTrainSpec(EpochsTrainSpec):
+    """A detector's run.
+
+    Attributes:
+        data, val_data: folders with `annotations.json` (COCO instances) and `images/`.
+        width, input_size: see `cvcore.detect.tiny.build_tiny`; None for its own.
+        anchors: `default`, or `fit` to cluster the training boxes.
+        init: a checkpoint to start from instead of random weights; its labels must be the dataset's.
+        turn: whether views may be turned and mirrored in every way; set to false where up means something.
+        color: strength of the random colour changes.
+    """
+
+    val_data: Location
+    model: Literal["tiny"] = "tiny"
+    width: Annotated[int, Field(ge=2)] | None = None
+    input_size: Annotated[int, Field(ge=32)] | None = None
+    anchors: Literal["default", "fit"] = "default"
+    init: Location | None = None
+    turn: bool = True
+    color: Fraction = 0.2
+
+
+class NormalsTrainSpec(TrainSpec):
+    """A run on a folder or prefix of normal images.
+
+    Attributes:
+        include, exclude: globs over the location below `data`.
+        max_images: more are sampled, uniformly.
+        input_size: height and width of the canvas, pixels; None for the model's own.
+        limits: what is decoded, and how many may fail.
+        max_cached_bytes: decoded images are kept in each worker's memory up to this; what is beyond is read
+            again in every epoch.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    max_images: Annotated[int, Field(ge=1)] = 1_000_000
+    input_size: Annotated[int, Field(ge=8)] | None = None
+    limits: LimitsSection = LimitsSection(max_failed_fraction=0.1)
+    max_cached_bytes: Annotated[int, Field(ge=0)] = 2**30
+
+    CONFIG: ClassVar[tuple[str, ...]] = ("input_size",)
+    """Fields that are arguments of the model, where they are not None."""
+
+    @property
+    def source(self) -> SourceSection:
+        return SourceSection(uri=self.data, media="images", include=self.include, exclude=self.exclude)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments of the model."""
+        found = {name: getattr(self, name) for name in self.CONFIG}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class AutoencoderTrainSpec(EpochsTrainSpec, NormalsTrainSpec):
+    """An autoencoder's run.
+
+    Attributes:
+        held_out: share of the images, chosen by their names' digests, that picks the best epoch.
+        channels, latent_size, error: see `cvcore.autoencode`; None for the model's own.
+        width, depth: of `conv_autoencoder` and `vae`.
+        hidden: of `dense_autoencoder`.
+        beta: of `vae`.
+        mirror: show images mirrored both ways too; only where normal ones may be.
+        noise: standard deviation of noise that is to be taken away (0 to 1 gray); for `veedor denoise`.
+    """
+
+    model: Literal["dense_autoencoder", "conv_autoencoder", "vae"]
+    epochs: Annotated[int, Field(ge=1)] = 60
+    lr: Annotated[float, Field(gt=0)] = 2e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    patience: Annotated[int, Field(ge=1)] | None = 15
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    channels: Literal[1, 3] | None = None
+    latent_size: Annotated[int, Field(ge=1)] | None = None
+    error: Literal["mse", "mae"] | None = None
+    width: Annotated[int, Field(ge=1)] | None = None
+    depth: Annotated[int, Field(ge=1)] | None = None
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    beta: Annotated[float, Field(gt=0)] | None = None
+    mirror: bool = False
+    noise: Annotated[float, Field(ge=0)] = 0.0
+
+    CONFIG: ClassVar[tuple[str, ...]] = (
+        "input_size",
+        "channels",
+        "latent_size",
+        "error",
+        "width",
+        "depth",
+        "hidden",
+        "beta",
+    )
+
+    @model_validator(mode="after")
+    def _known_to_the_model(self) -> Self:
+        others = {
+            "dense_autoencoder": ("width", "depth", "beta"),
+            "conv_autoencoder": ("hidden", "beta"),
+            "vae": ("hidden", "error"),
+        }
+        for name in others[self.model]:
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is no setting of {self.model}: leave it out")
+        return self
+
+
+class MemoryTrainSpec(NormalsTrainSpec):
+    """A memory of normal patches: one pass, no epochs.
+
+    Attributes:
+        weights: of the backbone: a file, or torchvision://NAME, which is its default.
+        sha256: pin of the weights; required for .pt and .pth files.
+        backbone, memory_size, neighbors: see `cvcore.anomaly.memory_bank.PatchCore`.
+    """
+
+    model: Literal["patchcore"]
+    weights: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    backbone: str = "squeezenet1_1"
+    memory_size: Annotated[int, Field(ge=1)] = 2000
+    neighbors: Annotated[int, Field(ge=1)] = 9
+
+    CONFIG: ClassVar[tuple[str, ...]] = ("input_size", "backbone", "memory_size", "neighbors")
+
+
+TRAIN_SPECS: dict[str, type[TrainSpec]] = {
+    "tiny": DetectorTrainSpec,
+    "dense_autoencoder": AutoencoderTrainSpec,
+    "conv_autoencoder": AutoencoderTrainSpec,
+    "vae": AutoencoderTrainSpec,
+    "patchcore": MemoryTrainSpec,
+}
+"""Of each model that can be trained."""
+
+
+def build_train_spec(content: dict[str, Any], *, name: str) -> TrainSpec:
+    """Validate a training spec's content; raises `SpecError` with a line for each thing that is wrong."""
+    model = content.get("model", "tiny")
+    if model not in TRAIN_SPECS:
+        hint = did_you_mean(str(model), TRAIN_SPECS)
+        raise SpecError(f"{model!r} cannot be trained.{hint} Models: {', '.join(TRAIN_SPECS)}.")
+    return validate_spec(content, TRAIN_SPECS[model], name=name)
+
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of a run's history; metrics are of the averaged weights on the held-out data."""
+    """One line of a run's history.
+
+    Attributes:
+        epoch: from 0.
+        loss: what was minimised, the mean over the epoch's steps.
+        terms: what it is made of, likewise.
+        held_out: of the averaged weights, on held-out data.
+    """
 
     epoch: int
     loss: float
-    box_loss: float
-    objectness_loss: float
-    class_loss: float
-    ap: float
-    ap50: float
-    ap75: float
+    terms: dict[str, float]
+    held_out: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -95,9 +247,9 @@ class TrainResult:
 
     Attributes:
         checkpoint: location of the best epoch's weights.
-        history: every epoch, those before an interruption included.
+        history: every epoch, those before an interruption included; none of a run without epochs.
         best_epoch: index into `history`.
-        per_class_ap50: of the best epoch, by label.
+        details: more about the best epoch: a detector's `per_class_ap50`.
         resumed_at: the first epoch that this call trained; 0 for a fresh run, the number of epochs done for
             a run that had already ended.
     """
@@ -105,8 +257,8 @@ class TrainResult:
     checkpoint: str
     history: tuple[EpochRecord, ...]
     best_epoch: int
-    per_class_ap50: dict[str, float]
-    resumed_at: int
+    details: dict[str, Any] = field(default_factory=dict)
+    resumed_at: int = 0
 
     @property
     def best(self) -> EpochRecord:
@@ -114,5 +266,5 @@ class TrainResult:
 
     def summary(self) -> dict[str, Any]:
         """The figures worth keeping with the weights."""
-        best = self.best
-        return {"epoch": best.epoch, "ap": best.ap, "ap50": best.ap50, "per_class_ap50": self.per_class_ap50}
+        best = {"epoch": self.best.epoch, **self.best.held_out} if self.history else {}
+        return best | self.details

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Callable, Iterator
 
-from jobs.storage import ObjectMissing, join, open_store
-from jobs.train_spec import EpochRecord, TrainSpec
-from jobs.train_worker import HISTORY_NAME
+from jobs.train_spec import EpochRecord, EpochsTrainSpec
+from jobs.train_state import read_history
 
 OnEpoch = Callable[[EpochRecord], None]
 POLL_S = 2.0
 
 
-def read_history(spec: TrainSpec) -> tuple[EpochRecord, ...]:
-    """The epochs kept so far; none before the first."""
-    try:
-        body = open_store(spec.out, spec.access).read(join(spec.out, HISTORY_NAME))
-    except ObjectMissing:
-        return ()
-    return tuple(EpochRecord(**record) for record in json.loads(body))
-
-
 @contextlib.contextmanager
-def watch_history(spec: TrainSpec, on_epoch: OnEpoch | None, *, done: int) -> Iterator[None]:
+def watch_history(spec: EpochsTrainSpec, on_epoch: OnEpoch | None, *, done: int) -> Iterator[None]:
     """Call `on_epoch` for each epoch after the first `done`, while the block runs and at its end."""
     if on_epoch is None:
         yield

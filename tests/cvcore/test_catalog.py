@@ -12,7 +12,7 @@ from cvcore.checkpoint import is_checkpoint, read_checkpoint
 from cvcore.detect.base import Detector
 from cvcore.detect.torchvision_models import published_weights
 from cvcore.errors import ModelError
-from cvcore.models import ModelSource, build_model
+from cvcore.models import ModelSource, build_entry, build_model
 from tests.data import ROOT
 
 by_name = pytest.mark.parametrize("name", CATALOG)
@@ -22,7 +22,7 @@ by_name = pytest.mark.parametrize("name", CATALOG)
 def test_the_entry_tells_the_truth_about_its_model(name: str) -> None:
     entry = CATALOG[name]
     with torch.device("meta"):
-        model = resolve(entry.builder)(None, **entry.config)
+        model = build_entry(entry, None, {}, name=name)
     assert sum(p.numel() for p in model.parameters()) == entry.num_parameters
     assert (model.input_spec.height, model.input_spec.width) == (entry.input_height, entry.input_width)
     assert len(model.labels) == entry.num_labels

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from cluster.cli import app
 from cvcore.scenes import SceneSpec, write_scenes
 from jobs.storage.roots import VARIABLE
-from jobs.train_worker import STATE_NAME
+from jobs.train_state import STATE_NAME
 from tests.corpus import good_image, toy_model
 from tests.faults.record import record
 from tests.jobs.report.fabricate import failed_row, write_run
@@ -67,8 +67,9 @@ class Workplace:
         return ["annotate", source, *(w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", v))]
 
     def train(self, **changes: str) -> list[str]:
-        options = {"data": self.data, "val-data": self.data, "out": self.out, "epochs": "1"} | changes
-        return ["train", *(w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", v))]
+        options = {"val-data": self.data, "out": self.out, "epochs": "1"} | changes
+        data = options.pop("data", self.data)
+        return ["train", data, *(w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", v))]
 
 
 @pytest.fixture
@@ -253,8 +254,8 @@ def test_annotations_do_not_name_files_elsewhere(name: str, place: Workplace) ->
     file.write_text(yaml.safe_dump(content, default_flow_style=True, width=10**9))
     from cvcore.errors import SpecError
     from jobs.storage import AccessRefused
+    from jobs.train_detector import read_file
     from jobs.train_spec import TrainSpec
-    from jobs.train_worker import read_file
 
     spec = TrainSpec.model_validate({"data": place.data, "val_data": place.data, "out": place.out})
     with pytest.raises((SpecError, AccessRefused)):

@@ -16,15 +16,16 @@ from cvcore.checkpoint import load_into, read_checkpoint, save_checkpoint
 from cvcore.detect.tiny import build_tiny
 from cvcore.errors import SpecError
 from cvcore.scenes import SceneSpec, write_scenes
-from cvcore.train.batches import steps_per_epoch
+from cvcore.train.batches import ALONE, steps_per_epoch
 from cvcore.train.loop import detector_loss
 from cvcore.train.progress import OptimizeOptions, Progress
 from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
 from cvcore.train.samples import load_dataset
 from jobs.train import run_train
-from jobs.train_spec import EpochRecord, TrainSpec
-from jobs.train_watch import read_history
-from jobs.train_worker import STATE_NAME, DetectorProgress, keep_epoch, load_run, prepare_run, read_file
+from jobs.train_detector import DetectorProgress, DetectorRun, prepare_run, read_file
+from jobs.train_run import keep_epoch
+from jobs.train_spec import DetectorTrainSpec, EpochRecord
+from jobs.train_state import STATE_NAME, load_run, read_history
 from tests.s3_files import new_bucket, upload
 from tests.s3_servers import S3Server
 
@@ -49,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make_spec(folder: Path, out_folder: Path, /, **changes: Any) -> TrainSpec:
+def make_spec(folder: Path, out_folder: Path, /, **changes: Any) -> DetectorTrainSpec:
     settings = {
         "data": str(folder / "train"),
         "val_data": str(folder / "val"),
@@ -62,7 +63,7 @@ def make_spec(folder: Path, out_folder: Path, /, **changes: Any) -> TrainSpec:
         "num_threads": 1,
         "precision": "fp32",
     }
-    return TrainSpec.model_validate({**settings, **changes})
+    return DetectorTrainSpec.model_validate({**settings, **changes})
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -88,7 +89,7 @@ def test_a_cut_off_run_continues_and_a_finished_one_rests(data: Path, tmp_path: 
     spec = make_spec(data, tmp_path / "out")
     reference = bare_losses(spec)
     progress, reports = bare_run(spec)
-    keep_epoch(spec, progress, next(reports), None)
+    keep_epoch(DetectorRun(spec, ALONE), progress, next(reports), None)
 
     continued = run_train(spec)
     assert continued.resumed_at == 1
@@ -113,7 +114,7 @@ def test_two_workers_share_an_epoch(data: Path, tmp_path: Path) -> None:
     assert saved.progress["step"] == 2 * 24 // (2 * spec.batch_size)
 
 
-def bare_run(spec: TrainSpec) -> tuple[DetectorProgress, Iterator[DetectorReport]]:
+def bare_run(spec: DetectorTrainSpec) -> tuple[DetectorProgress, Iterator[DetectorReport]]:
     """The same run without Ray."""
     torch.manual_seed(spec.seed)
     model = build_tiny(LABELS, width=4, input_size=96)
@@ -127,14 +128,14 @@ def bare_run(spec: TrainSpec) -> tuple[DetectorProgress, Iterator[DetectorReport
     return progress, detector_epochs(progress, train, held_out, RunOptions(spec.epochs, spec.batch_size))
 
 
-def bare_losses(spec: TrainSpec) -> list[float]:
+def bare_losses(spec: DetectorTrainSpec) -> list[float]:
     return [report.terms["total"] for report in bare_run(spec)[1]]
 
 
 def test_another_runs_state_is_not_continued(data: Path, tmp_path: Path) -> None:
     spec = make_spec(data, tmp_path / "out")
     progress, reports = bare_run(spec)
-    keep_epoch(spec, progress, next(reports), None)
+    keep_epoch(DetectorRun(spec, ALONE), progress, next(reports), None)
     with pytest.raises(SpecError, match="other settings"):
         run_train(make_spec(data, tmp_path / "out", lr=1e-3))
 
@@ -167,7 +168,7 @@ def test_data_and_state_may_live_on_s3(data: Path, tmp_path: Path, s3_environmen
     remote = make_spec(data, tmp_path, data=f"s3://{bucket}/val", out=f"s3://{bucket}/out")
     local = make_spec(data, tmp_path, data=str(data / "val"))
     progress, reports = bare_run(remote)
-    saved = keep_epoch(remote, progress, next(reports), None)
+    saved = keep_epoch(DetectorRun(remote, ALONE), progress, next(reports), None)
     assert saved.history[0].loss == pytest.approx(next(bare_run(local)[1]).terms["total"], rel=1e-4)
     loaded = load_run(remote)
     assert loaded is not None

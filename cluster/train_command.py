@@ -1,0 +1,153 @@
+"""`veedor train`, for every kind of model that can be trained."""
+
+from __future__ import annotations
+
+import signal
+from typing import Annotated, Any
+
+import typer
+
+from cluster.exits import EXIT_INTERRUPTED, interrupt, usage_errors
+from cluster.options import Address, Endpoint, Exclude, Include, Json, Profile, Region, Verbose
+
+DETECTORS, AUTOENCODERS, MEMORIES = "Detectors", "Autoencoders", "PatchCore"
+
+
+def train(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Folder or s3://bucket/prefix/: of normal images, for autoencoders and patchcore; with "
+            "images/ and annotations.json (COCO boxes), for detectors."
+        ),
+    ],
+    out: Annotated[str, typer.Option(help="Folder for the checkpoint; a killed run continues from it.")],
+    model: Annotated[
+        str, typer.Option(help="tiny, conv_autoencoder, dense_autoencoder, vae or patchcore.")
+    ] = "tiny",
+    epochs: Annotated[int | None, typer.Option(help="Of the whole run.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in one step of one worker.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    patience: Annotated[int | None, typer.Option(help="End after so many epochs without a gain.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Canvas, pixels; default the model's.")] = None,
+    num_workers: Annotated[int | None, typer.Option(help="Data-parallel workers.")] = None,
+    num_threads: Annotated[int | None, typer.Option(help="torch threads of a worker.")] = None,
+    gpus_per_worker: Annotated[float | None, typer.Option(help="0 trains on CPUs.")] = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    val_data: Annotated[
+        str | None,
+        typer.Option(help="Held-out folder like DATA; picks the best epoch.", rich_help_panel=DETECTORS),
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Checkpoint to start from.", rich_help_panel=DETECTORS)
+    ] = None,
+    anchors: Annotated[
+        str | None,
+        typer.Option(help="default, or fit: clustered from the boxes.", rich_help_panel=DETECTORS),
+    ] = None,
+    turn: Annotated[
+        bool | None,
+        typer.Option(help="Turn and mirror images; not where up means something.", rich_help_panel=DETECTORS),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Channels of the first layer.", rich_help_panel=AUTOENCODERS)
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="Stages that halve the picture.", rich_help_panel=AUTOENCODERS)
+    ] = None,
+    latent_size: Annotated[
+        int | None, typer.Option(help="Numbers that a picture is coded in.", rich_help_panel=AUTOENCODERS)
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="3, or 1 for gray.", rich_help_panel=AUTOENCODERS)
+    ] = None,
+    beta: Annotated[
+        float | None, typer.Option(help="Weight of a vae's divergence.", rich_help_panel=AUTOENCODERS)
+    ] = None,
+    held_out: Annotated[
+        float | None,
+        typer.Option(help="Share of images that picks the best epoch.", rich_help_panel=AUTOENCODERS),
+    ] = None,
+    mirror: Annotated[
+        bool | None,
+        typer.Option(help="Show images mirrored too.", rich_help_panel=AUTOENCODERS),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(help="Learn to take away noise of this deviation.", rich_help_panel=AUTOENCODERS),
+    ] = None,
+    max_images: Annotated[
+        int | None, typer.Option(help="Learn from a sample of so many.", rich_help_panel=AUTOENCODERS)
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="torchvision classifier.", rich_help_panel=MEMORIES)
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Of the backbone: file or torchvision://NAME.", rich_help_panel=MEMORIES),
+    ] = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option(help="Pin of the weights; required for .pt and .pth files.", rich_help_panel=MEMORIES),
+    ] = None,
+    memory_size: Annotated[
+        int | None, typer.Option(help="Patches that are remembered.", rich_help_panel=MEMORIES)
+    ] = None,
+    profile: Profile = None,
+    endpoint_url: Endpoint = None,
+    region: Region = None,
+    address: Address = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a detector, an autoencoder or a patch memory; killed runs continue where they were."""
+    content: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "patience": patience,
+        "precision": precision,
+        "seed": seed,
+        "input_size": input_size,
+        "num_workers": num_workers,
+        "num_threads": num_threads,
+        "gpus_per_worker": gpus_per_worker,
+        "include": include,
+        "exclude": exclude,
+        "val_data": val_data,
+        "init": init,
+        "anchors": anchors,
+        "turn": turn,
+        "width": width,
+        "depth": depth,
+        "latent_size": latent_size,
+        "channels": channels,
+        "beta": beta,
+        "held_out": held_out,
+        "mirror": mirror,
+        "noise": noise,
+        "max_images": max_images,
+        "backbone": backbone,
+        "weights": weights,
+        "sha256": sha256,
+        "memory_size": memory_size,
+    }
+    given = {name: value for name, value in content.items() if value is not None}
+    storage = {"profile": profile, "endpoint_url": endpoint_url, "region": region}
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with usage_errors(as_json=as_json):
+            from cluster.training import run_training
+
+            run_training(
+                {"data": data, "out": out, "model": model, "storage": storage, **given},
+                address=address,
+                as_json=as_json,
+                verbose=verbose,
+            )
+    except KeyboardInterrupt as error:
+        typer.echo("interrupted: run the same command again to continue after the last epoch", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from error

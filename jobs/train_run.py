@@ -1,0 +1,104 @@
+"""What the worker needs of a training run, whatever it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from torch import nn
+
+from cvcore.checkpoint import save_checkpoint
+from cvcore.train.epochs import EpochReport, ShareScore, Standing
+from cvcore.train.progress import OptimizeOptions, Progress
+from jobs.storage import join, open_store
+from jobs.train_spec import EpochRecord, EpochsTrainSpec
+from jobs.train_state import CHECKPOINT_NAME, SavedRun, save_run
+
+
+class TrainRun(Protocol):
+    """A model with its data: one for each kind of model that is trained in epochs.
+
+    Attributes:
+        model: with its first weights.
+        labels, config: for the checkpoint.
+    """
+
+    @property
+    def spec(self) -> EpochsTrainSpec: ...
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def config(self) -> dict[str, Any]: ...
+
+    def network(self) -> nn.Module:
+        """What a distributed wrapper is to wrap."""
+
+    def progress(self, network: nn.Module, *, bf16: bool) -> Progress[Any, Any]:
+        """The optimisation, by way of `network`."""
+
+    def reports(
+        self, progress: Any, *, first_epoch: int, standing: Standing, share: ShareScore
+    ) -> Iterator[EpochReport[Any]]:
+        """Train; yields after each epoch, of which only the first worker's has something found."""
+
+    def measured(self, report: Any) -> tuple[dict[str, float], dict[str, Any]]:
+        """An epoch's held-out figures, and more to be told of it if it is the best."""
+
+
+def optimize_options(spec: EpochsTrainSpec, steps_per_epoch: int) -> OptimizeOptions:
+    """The schedule of a run."""
+    total_steps = spec.epochs * steps_per_epoch
+    return OptimizeOptions(
+        learning_rate=spec.lr,
+        total_steps=total_steps,
+        warmup_steps=min(spec.warmup_steps, total_steps // 4),
+    )
+
+
+def keep_epoch(
+    run: TrainRun, progress: Progress[Any, Any], report: EpochReport[Any], saved: SavedRun | None
+) -> SavedRun:
+    """Write the checkpoint if it is the best, then the state: in this order, so that neither is lost."""
+    held_out, details = run.measured(report)
+    terms = dict(report.terms)
+    record = EpochRecord(report.epoch, terms.pop("total"), terms, held_out)
+    if report.is_best:
+        _write_checkpoint(run, progress, record, details, before=saved)
+    kept = SavedRun(
+        progress.state(),
+        (*(saved.history if saved else ()), record),
+        report.standing,
+        details if report.is_best or saved is None else saved.details,
+    )
+    save_run(run.spec, kept)
+    return kept
+
+
+def _write_checkpoint(
+    run: TrainRun,
+    progress: Progress[Any, Any],
+    record: EpochRecord,
+    details: dict[str, Any],
+    *,
+    before: SavedRun | None,
+) -> None:
+    spec = run.spec
+    losses = [each.loss for each in (before.history if before else ())]
+    body = save_checkpoint(
+        progress.average.model.state_dict(),
+        model=spec.model,
+        config=run.config,
+        labels=run.labels,
+        training={
+            "recipe": spec.recipe,
+            "epoch": record.epoch,
+            "held_out": {**record.held_out, **details},
+            "losses": [*losses, record.loss],
+        },
+    )
+    open_store(spec.out, spec.access).put(join(spec.out, CHECKPOINT_NAME), body)
