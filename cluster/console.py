@@ -122,7 +122,8 @@ class JsonDisplay:
         )
 
     def result(self, result: RunResult) -> None:
-        manifest = {key: result.manifest[key] for key in ("job_id", "counts", "failures", "skipped")}
+        names = ("job_id", "counts", "failures", "skipped", "scan")
+        manifest = {name: result.manifest[name] for name in names if name in result.manifest}
         self._print(
             "result",
             uri=result.uri,
@@ -192,10 +193,18 @@ def _print_result(result: RunResult) -> None:
     """The last words of a run, on standard output."""
     console = Console(highlight=False)
     counts = result.manifest["counts"]
-    lines = [
-        f"{_inputs_text(counts)}: {counts['ok']:,} ok, {counts['failed']:,} failed, "
-        f"{counts['detections']:,} detections"
-    ]
+    found = result.manifest.get("scan")
+    if found is None:
+        what = f"{counts.get('detections', 0):,} detections"
+    else:
+        what = f"{found['anomalies']:,} anomalies"
+    lines = [f"{_inputs_text(counts)}: {counts['ok']:,} ok, {counts['failed']:,} failed, {what}"]
+    if found is not None and not counts["inputs"]:
+        since = f" since scan {found['number']}" if found["number"] else ""
+        lines = [f"Nothing new{since}: a scan of 0 images", *_scan_lines(result.uri, found)]
+        for line in lines:
+            console.print(line, markup=False, soft_wrap=True)
+        return
     if "tracks" in counts:
         lines[0] += f", {counts['tracked']:,} of them in {counts['tracks']:,} tracks"
         if 2 * counts["tracked"] < counts["detections"]:
@@ -212,9 +221,28 @@ def _print_result(result: RunResult) -> None:
         lines.append("Failed: " + ", ".join(f"{n:,} {code}" for code, n in ordered))
     if "tracks" in counts:
         lines.append(f"Tracks:  {join(result.uri, 'tracks.parquet')}")
-    lines += [f"Results: {join(result.uri, 'data')}", f"Next:    veedor report {result.uri}"]
+    if found is not None:
+        lines += _scan_lines(result.uri, found)
+    else:
+        lines.append(f"Results: {join(result.uri, 'data')}")
+    lines.append(f"Next:    veedor report {result.uri}")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _scan_lines(uri: str, found: dict[str, Any]) -> list[str]:
+    """What a scan decided, and what to look at."""
+    lines = []
+    if found["scored"]:
+        rate = f"{found['target_fpr']:.2g} of normal images score above it"
+        lines.append(f"Scan {found['number']}: threshold {found['threshold']:.4g}; {rate}")
+        if found["threshold_warning"]:
+            lines.append(f"Warning: {found['threshold_warning']}")
+    lines += [f"Drift:   {text}" for text in found["drift"]]
+    lines += [f"Warning: {text}" for text in found["alert_problems"]]
+    if found["number"]:
+        lines.append(f"Results: {join(uri, 'decisions')} and {join(uri, 'scans')}")
+    return lines
 
 
 def _inputs_text(counts: dict[str, int]) -> str:

@@ -9,19 +9,27 @@ import yaml
 from rich.console import Console
 
 from cluster.console import Display
-from jobs.prepare import prepare
+from jobs.ledger import Ledger
+from jobs.prepare import NothingNewError, Purpose, prepare
 from jobs.ray_session import ray_session
 from jobs.resources import ClusterShape, NodeShape, plan_resources
-from jobs.spec import AnnotateSpec
+from jobs.scan import next_scan, scan_calibration_of, to_score
+from jobs.scan_spec import ScanSpec
+from jobs.spec import AnnotateSpec, PipelineSpec
+from jobs.storage import open_store
 from jobs.track import read_detected
 from jobs.track_spec import TrackSpec
 
 
-def print_dry_run(spec: AnnotateSpec | TrackSpec, display: Display, *, address: str | None) -> None:
+def print_dry_run(
+    spec: AnnotateSpec | TrackSpec | ScanSpec, display: Display, *, address: str | None
+) -> None:
     """Print the canonical spec, the plan and the resources; nothing is claimed or written."""
     content: dict[str, Any] = {"spec": spec.model_dump(mode="json")}
     detect = spec.detect_spec() if isinstance(spec, TrackSpec) else spec
-    if detect is not None:
+    if isinstance(detect, ScanSpec):
+        content |= _scanning(detect, display, address=address)
+    elif detect is not None:
         content |= _detecting(detect, display, address=address)
     elif isinstance(spec, TrackSpec):
         record = read_detected(spec).record
@@ -35,8 +43,29 @@ def print_dry_run(spec: AnnotateSpec | TrackSpec, display: Display, *, address: 
     Console(highlight=False).print(yaml.safe_dump(content, sort_keys=False), markup=False, soft_wrap=True)
 
 
-def _detecting(spec: AnnotateSpec, display: Display, *, address: str | None) -> dict[str, Any]:
-    prepared = prepare(spec, listener=display)
+def _scanning(spec: ScanSpec, display: Display, *, address: str | None) -> dict[str, Any]:
+    calibration, sha256 = scan_calibration_of(spec)
+    ledger = Ledger(spec.sink.uri, open_store(spec.sink.uri, spec.storage.access()))
+    about = {
+        "scan": ledger.last + 1,
+        "score": calibration.score,
+        "threshold": calibration.threshold().raw,
+        "seen_before": len(ledger),
+    }
+    purpose = to_score(spec, calibration, sha256, ledger)
+    try:
+        return {
+            "scanning": about,
+            **_detecting(next_scan(spec, ledger), display, address=address, purpose=purpose),
+        }
+    except NothingNewError as error:
+        return {"scanning": about, "plan": str(error)}
+
+
+def _detecting(
+    spec: PipelineSpec, display: Display, *, address: str | None, purpose: Purpose | None = None
+) -> dict[str, Any]:
+    prepared = prepare(spec, listener=display, purpose=purpose)
     shape = cluster_shape(address)
     resources = plan_resources(spec.resources, shape)
     facts, plan = prepared.facts, prepared.plan

@@ -14,6 +14,7 @@ from cvcore.errors import SpecError, VeedorError, did_you_mean
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_OVER_LIMIT = 3
+EXIT_ANOMALIES = 4
 EXIT_INTERRUPTED = 130
 
 FORMATS = ("mot",)

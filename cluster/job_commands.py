@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,6 +37,9 @@ from cluster.options import (
     Weights,
 )
 from cvcore.errors import VeedorError
+
+if TYPE_CHECKING:
+    from jobs.outcome import RunResult
 
 
 def annotate(
@@ -78,7 +81,7 @@ def annotate(
         "limits": {"max_failed_fraction": max_failed_fraction},
         "sink": {"uri": out},
     }
-    _run(content, name="the command line", address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
+    run_content(content, address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
 
 
 def track(
@@ -141,7 +144,7 @@ def track(
             "annotate": {"min_score": min_score, "nms_iou": nms_iou, "max_detections": max_detections},
             "resources": {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size},
         }
-    _run(content, name="the command line", address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
+    run_content(content, address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
 
 
 def _surer(track_score: float | None) -> dict[str, Any]:
@@ -174,12 +177,23 @@ def run(
         content = load_yaml(text, name=str(spec))
     except VeedorError as error:
         fail(str(error), as_json=as_json)
-    _run(content, name=str(spec), address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
+    run_content(content, name=str(spec), address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
 
 
-def _run(
-    content: dict[str, Any], *, name: str, address: str | None, dry_run: bool, as_json: bool, verbose: bool
-) -> None:
+def run_content(
+    content: dict[str, Any],
+    *,
+    address: str | None,
+    dry_run: bool,
+    as_json: bool,
+    verbose: bool,
+    name: str = "the command line",
+    **more: Any,
+) -> RunResult | None:
+    """Run the job of a spec's content, tell of it, and exit with its code where it is not 0.
+
+    `more` goes to the job beside its spec: what no record may hold. A dry run has no result.
+    """
     from cluster.console import open_display
     from cluster.last_words import last_words
     from jobs.catalog import find_job
@@ -194,10 +208,10 @@ def _run(
             from cluster.dry_run import print_dry_run
 
             print_dry_run(spec, display, address=address)
-            return
+            return None
         signal.signal(signal.SIGTERM, interrupt)
         with last_words(as_json=as_json):
-            result = job.run(spec, listener=display, address=address, verbose=verbose)
+            result = job.run(spec, listener=display, address=address, verbose=verbose, **more)
     except JobFailed as error:
         display.error(str(error))
         raise typer.Exit(EXIT_FAILED) from error
@@ -217,3 +231,4 @@ def _run(
             f"limits.max_failed_fraction = {spec.limits.max_failed_fraction:g} allows fewer"
         )
         raise typer.Exit(EXIT_OVER_LIMIT)
+    return result

@@ -17,6 +17,7 @@ from jobs.visible import visible
 if TYPE_CHECKING:
     from cvcore.metrics.tracking import TrackingEvaluation, TrackingMetrics
     from jobs.evaluate import Evaluation
+    from jobs.evaluate_anomalies import AnomalyEvaluation
 
 
 def print_models(*, as_json: bool) -> None:
@@ -79,6 +80,27 @@ def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
             f"{found.num_missing:,} images of the ground truth are not in the run, "
             f"{found.num_failed:,} failed in it"
         )
+
+
+def print_anomalies(found: AnomalyEvaluation, *, as_json: bool) -> None:
+    """Figures of scans."""
+    if as_json:
+        Console().print_json(json.dumps(asdict(found)))
+        return
+    lines = [
+        f"{found.num_normal:,} normal and {found.num_anomalous:,} anomalous images"
+        + (f"; {found.num_failed:,} failed" if found.num_failed else ""),
+        f"Image AUROC {found.auroc:.3f}, average precision {found.average_precision:.3f}, best F1 "
+        f"{found.best_f1:.3f} (above {found.best_threshold:.4g}), false positives at 95 % recall "
+        f"{found.fpr_at_recall:.3f}",
+        "AUROC by kind: "
+        + ", ".join(f"{visible(kind)} {value:.3f}" for kind, value in found.by_kind.items()),
+    ]
+    if found.pixels is None:
+        lines.append(f"No pixel figures: {found.no_pixels}")
+    else:
+        lines.append(f"Pixel AUROC {found.pixels.auroc:.3f}, AUPRO {found.pixels.aupro:.3f}")
+    typer.echo("\n".join(lines))
 
 
 def print_tracking(found: TrackingEvaluation, *, as_json: bool) -> None:

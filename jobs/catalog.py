@@ -9,6 +9,8 @@ from typing import Any
 from cvcore.errors import SpecError, did_you_mean
 from jobs.annotate import run_annotate
 from jobs.outcome import RunResult
+from jobs.scan import run_scan
+from jobs.scan_spec import ScanSpec
 from jobs.spec import AnnotateSpec
 from jobs.track import run_track
 from jobs.track_spec import TrackSpec
@@ -18,13 +20,14 @@ from jobs.track_spec import TrackSpec
 class JobEntry:
     """A job: its spec, and what runs it."""
 
-    spec: type[AnnotateSpec] | type[TrackSpec]
+    spec: type[AnnotateSpec] | type[TrackSpec] | type[ScanSpec]
     run: Callable[..., RunResult]
 
 
 JOBS: dict[str, JobEntry] = {
     "annotate": JobEntry(AnnotateSpec, run_annotate),
     "track": JobEntry(TrackSpec, run_track),
+    "scan": JobEntry(ScanSpec, run_scan),
 }
 
 

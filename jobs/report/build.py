@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from jobs.ledger import Ledger
 from jobs.report.cards import ReadPicture, fetch_rows, make_cards
 from jobs.report.frames import FramePictures
 from jobs.report.gallery import DEFAULT_SIZES, Candidate, ShelfName, make_shelves, offer_all
 from jobs.report.page import PageContent, render_page
 from jobs.report.rows import RowBatch, iter_batches
 from jobs.report.run import Decoding, Run, read_decoding, read_run
+from jobs.report.scans import build_scans_report
 from jobs.report.statistics import Statistics, measure
 from jobs.report.videos import video_views
 from jobs.storage import Access, StorageError, Store, is_s3, join, open_store, resolve_location
@@ -101,7 +103,9 @@ def write_report(
     pictures: bool = True,
     access: Access | None = None,
 ) -> str:
-    """Make the report of a run and put it at `out_uri`, by default `<run>/report.html`; returns where it is.
+    """Make the report of a run, or of a folder of scans, and put it at `out_uri`; returns where it is.
+
+    By default that is `<run>/report.html`.
 
     A report that is there already is replaced. `access` says how to reach object storage where `store` is not
     given. Raises what `build_report` raises.
@@ -110,7 +114,10 @@ def write_report(
     target = join(run_uri, REPORT_NAME) if out_uri is None else resolve_location(out_uri)
     access = access or Access()
     source = store or open_store(run_uri, access)
-    page = build_report(run_uri, store=source, read_image=read_image, pictures=pictures, access=access)
+    if Ledger(run_uri, source).last:
+        page = build_scans_report(run_uri, store=source, access=access)
+    else:
+        page = build_report(run_uri, store=source, read_image=read_image, pictures=pictures, access=access)
     same_kind = is_s3(target) == is_s3(run_uri)
     sink = source if same_kind else open_store(target, access)
     sink.put(target, page.encode())

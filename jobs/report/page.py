@@ -59,10 +59,10 @@ class PageContent:
 def render_page(content: PageContent) -> str:
     """The page as HTML."""
     run, statistics = content.run, content.statistics
-    script = _asset_text(SCRIPTS)
+    script = asset_text(SCRIPTS)
     rows = views.label_rows(statistics)
     environment = Environment(
-        loader=FunctionLoader(_read_asset),
+        loader=FunctionLoader(read_asset),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -72,8 +72,8 @@ def render_page(content: PageContent) -> str:
     return environment.get_template(TEMPLATE).render(
         run=run,
         model=views.model_title(run),
-        policy=_policy(script),
-        style=Markup(_asset_text(STYLES)),
+        policy=content_policy(script),
+        style=Markup(asset_text(STYLES)),
         script=Markup(script),
         data=inert_json(_page_data(content, rows)),
         facts=views.facts(run),
@@ -132,7 +132,7 @@ def _note(shelf: ShelfName, candidate: Candidate) -> str:
     return f"{candidate.value:.2f}" if shelf in ("highest", "lowest") else ""
 
 
-def _policy(script: str) -> str:
+def content_policy(script: str) -> str:
     """A content policy that lets nothing out and runs this one script.
 
     Browsers that know hashes ignore 'unsafe-inline' beside one, so markup that slipped in could not run.
@@ -144,9 +144,11 @@ def _policy(script: str) -> str:
     )
 
 
-def _asset_text(names: Sequence[str]) -> str:
-    return "\n".join(_read_asset(name) for name in names)
+def asset_text(names: Sequence[str]) -> str:
+    """Files of this package, one after the other."""
+    return "\n".join(read_asset(name) for name in names)
 
 
-def _read_asset(name: str) -> str:
+def read_asset(name: str) -> str:
+    """A file of this package."""
     return files("jobs.report").joinpath(name).read_text(encoding="utf-8")

@@ -56,7 +56,7 @@ def test_an_empty_folder_says_what_was_passed_over(tmp_path: Path, toy: list[str
     (tmp_path / "in" / "notes.txt").write_text("x")
     out = tmp_path / "out"
     result = run("annotate", tmp_path / "in", "--out", out, *toy)
-    check_refused(result, out, "nothing to annotate", "1 .txt", "source.include")
+    check_refused(result, out, "no image or video", "1 .txt", "source.include")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_missing_bucket_an_empty_prefix_and_no_permission(s3_environment: S3Se
     out = f"s3://{bucket}/out/"
     missing = run("annotate", "s3://no-such-bucket-at-all/x/", "--out", out, *toy)
     check_refused(missing, None, "no bucket 'no-such-bucket-at-all'")
-    check_refused(run("annotate", f"s3://{bucket}/none/", "--out", out, *toy), None, "nothing to annotate")
+    check_refused(run("annotate", f"s3://{bucket}/none/", "--out", out, *toy), None, "no image or video")
     upload(s3_environment, bucket, {"in/a.jpg": good_image(1)})
     check_refused(
         run("annotate", f"s3://{bucket}/in/", "--out", "s3://no-such-bucket-at-all/out/", *toy),

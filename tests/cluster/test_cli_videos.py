@@ -63,7 +63,7 @@ def test_a_track_job_can_be_looked_at_before_it_runs(detections: Path, tmp_path:
         pytest.param(
             ["--detections", "gone", "--tracker", "deepsort"], ["track.tracker", "bytetrack"], id="tracker"
         ),
-        pytest.param(["pics"], ["nothing to annotate", "1 .jpg"], id="no videos"),
+        pytest.param(["pics"], ["no image or video", "1 .jpg"], id="no videos"),
         pytest.param(["pics", "--fps", "0"], ["video.fps", "greater than 0"], id="fps"),
         pytest.param(["pics", "--fps", "1", "--stride", "2"], ["exclude each other"], id="two samplings"),
     ],

@@ -1,0 +1,210 @@
+"""Telling others of a scan's anomalies: a webhook and a file of JSON lines, at least once each.
+
+A webhook gets one signed POST a scan, so that its rate is the scans'. What could not be delivered is tried
+again by the next scan, until it was: the receiver tells repetitions by the `Idempotency-Key` header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import json
+import os
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow.compute as pc
+
+from cvcore.errors import SpecError
+from jobs.decisions import ScanRoot, read_decisions
+from jobs.storage import ObjectMissing, Store
+
+SECRET_VARIABLE = "VEEDOR_ALERT_SECRET"
+ATTEMPTS = 4
+FIRST_WAIT_S = 1.0
+TIMEOUT_S = 10.0
+MAX_LISTED = 100
+"""Anomalies that one message lists, the worst; the count is of all."""
+
+
+@dataclass(frozen=True)
+class AlertSettings:
+    """Where alerts go. Addresses often hold secrets: they are kept in no record.
+
+    Attributes:
+        webhook: an http(s) address.
+        file: a local file that a line is appended to for each anomaly.
+    """
+
+    webhook: str | None = None
+    file: str | None = None
+
+    def check(self) -> None:
+        """Raises `SpecError` for an address that no alert may be sent to."""
+        if self.webhook is not None:
+            parts = urlsplit(self.webhook)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise SpecError("--alert must be an address that begins with https:// or http://")
+
+    @property
+    def asked(self) -> bool:
+        return self.webhook is not None or self.file is not None
+
+
+def alert_message(root: ScanRoot, number: int, store: Store) -> dict[str, Any] | None:
+    """What there is to tell of a scan: None where it found no anomaly."""
+    decisions = read_decisions(root, number, store)
+    if decisions is None:
+        return None
+    found = decisions.filter(decisions.column("is_anomaly"))
+    if not found.num_rows:
+        return None
+    worst = found.sort_by([("anomaly_raw", "descending"), ("uri", "ascending")]).slice(0, MAX_LISTED)
+    names = ("uri", "etag", "frame_index", "anomaly_score", "anomaly_raw")
+    return {
+        "event": "anomalies",
+        "scans": root.uri,
+        "scan": number,
+        "scored": decisions.num_rows,
+        "anomalies": found.num_rows,
+        "highest_score": pc.max(found.column("anomaly_score")).as_py(),
+        "worst": worst.select([name for name in names if name in worst.column_names]).to_pylist(),
+    }
+
+
+def send_alerts(
+    root: ScanRoot,
+    last: int,
+    settings: AlertSettings,
+    store: Store,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[str]:
+    """Tell of every scan that was not told of yet, in order; returns what went wrong, if anything.
+
+    Nothing is told of scans before the first that was asked to tell.
+    """
+    if not settings.asked:
+        return []
+    problems: list[str] = []
+    for number in _untold(root, last, store):
+        message = alert_message(root, number, store)
+        told = _told(root, number, store)
+        for kind, target in (("file", settings.file), ("webhook", settings.webhook)):
+            if target is None or kind in told or message is None:
+                continue
+            try:
+                if kind == "file":
+                    _append(Path(target), message)
+                else:
+                    _post(target, message, sleep=sleep)
+                told.add(kind)
+            except (OSError, HTTPException) as error:
+                problems.append(f"scan {number}: its alert did not reach the {kind} ({_plain(error)})")
+        wanted = {"file"} if settings.file else set()
+        wanted |= {"webhook"} if settings.webhook else set()
+        done = message is None or wanted <= told
+        store.put(root.alert(number), json.dumps({"told": sorted(told), "done": done}).encode())
+    return problems
+
+
+def _untold(root: ScanRoot, last: int, store: Store) -> list[int]:
+    """From the first undelivered of the latest scans on; a folder that never told anything begins with its
+    last scan."""
+    first = last
+    while first > 1:
+        before = _state(root, first - 1, store)
+        if before is None or before["done"]:
+            break
+        first -= 1
+    standing = _state(root, last, store)
+    return [] if standing is not None and standing["done"] else list(range(first, last + 1))
+
+
+def _state(root: ScanRoot, number: int, store: Store) -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = json.loads(store.read(root.alert(number)))
+    except ObjectMissing:
+        return None
+    return state
+
+
+def _told(root: ScanRoot, number: int, store: Store) -> set[str]:
+    state = _state(root, number, store)
+    return set() if state is None else set(state["told"])
+
+
+def _append(path: Path, message: dict[str, Any]) -> None:
+    """One line for each anomaly that the message lists."""
+    about = {"scans": message["scans"], "scan": message["scan"]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(about | anomaly) + "\n" for anomaly in message["worst"])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _post(url: str, message: dict[str, Any], *, sleep: Callable[[float], None]) -> None:
+    """Send it, patiently; raises what the last attempt raised."""
+    body = json.dumps(message, sort_keys=True).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "veedor",
+        "Idempotency-Key": hashlib.sha256(f"{message['scans']}\0{message['scan']}".encode()).hexdigest(),
+    }
+    secret = os.environ.get(SECRET_VARIABLE)
+    if secret:
+        signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        headers["X-Veedor-Signature"] = f"sha256={signature}"
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
+        try:
+            _refuse_metadata(url)
+            request = urllib.request.Request(url, body, headers, method="POST")  # checked scheme
+            with _OPENER.open(request, timeout=TIMEOUT_S):
+                return
+        except urllib.error.HTTPError as error:
+            if (error.code < 500 and error.code != 429) or attempt == ATTEMPTS - 1:
+                raise
+        except (OSError, HTTPException):
+            if attempt == ATTEMPTS - 1:
+                raise
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A receiver that sends elsewhere could send to where nothing may go."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
+def _refuse_metadata(url: str) -> None:
+    """Raises OSError for a host that is, or resolves to, a link-local address, where clouds keep secrets."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    for found in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM):
+        address = ipaddress.ip_address(str(found[4][0]).partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None)
+        if (mapped or address).is_link_local:
+            raise OSError("its address is link-local, where no alert is sent")
+
+
+def _plain(error: Exception) -> str:
+    """An error without the address, which may be a secret."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"it answered {error.code}"
+    reason = getattr(error, "reason", None) or error
+    return str(getattr(reason, "strerror", None) or reason or type(error).__name__)
