@@ -72,7 +72,8 @@ def _lines(spec: CalibrateSpec, done: Calibrated) -> list[str]:
     if done.odd:
         names = ", ".join(visible(uri) for uri in done.odd[:SHOWN]) + (", …" if len(done.odd) > SHOWN else "")
         advice = "they were left out" if spec.robust else "look at them; --robust leaves them out"
-        lines.append(f"Warning: {len(done.odd):,} look odd among the others ({names}): {advice}")
+        looks = "looks" if len(done.odd) == 1 else "look"
+        lines.append(f"Warning: {len(done.odd):,} {looks} odd among the others ({names}): {advice}")
     lines += [
         f"Calibration: {done.uri}",
         f"Next:        veedor scan IMAGES --model {spec.model.name} --out FOLDER",

@@ -56,8 +56,9 @@ class AlertSettings:
                 raise SpecError("--alert must be an address that begins with https:// or http://")
 
     @property
-    def asked(self) -> bool:
-        return self.webhook is not None or self.file is not None
+    def targets(self) -> dict[str, str | None]:
+        """By kind."""
+        return {"file": self.file, "webhook": self.webhook}
 
 
 def alert_message(root: ScanRoot, number: int, store: Store) -> dict[str, Any] | None:
@@ -93,58 +94,51 @@ def send_alerts(
 
     Nothing is told of scans before the first that was asked to tell.
     """
-    if not settings.asked:
+    wanted = {kind for kind, target in settings.targets.items() if target is not None}
+    if not wanted:
         return []
+    state = _State.read(root, last, store)
     problems: list[str] = []
-    for number in _untold(root, last, store):
+    for number in sorted({*state.open, *range(state.told + 1, last + 1)}):
         message = alert_message(root, number, store)
-        told = _told(root, number, store)
-        for kind, target in (("file", settings.file), ("webhook", settings.webhook)):
-            if target is None or kind in told or message is None:
-                continue
-            try:
-                if kind == "file":
-                    _append(Path(target), message)
-                else:
-                    _post(target, message, sleep=sleep)
-                told.add(kind)
-            except (OSError, HTTPException) as error:
-                problems.append(f"scan {number}: its alert did not reach the {kind} ({_plain(error)})")
-        wanted = {"file"} if settings.file else set()
-        wanted |= {"webhook"} if settings.webhook else set()
-        done = message is None or wanted <= told
-        store.put(root.alert(number), json.dumps({"told": sorted(told), "done": done}).encode())
+        done = set(state.open.pop(number, ()))
+        if message is not None:
+            for kind in sorted(wanted - done):
+                try:
+                    _SENDERS[kind](str(settings.targets[kind]), message, sleep)
+                    done.add(kind)
+                except (OSError, HTTPException) as error:
+                    problems.append(f"scan {number}: its alert did not reach the {kind} ({_plain(error)})")
+            if wanted - done:
+                state.open[number] = sorted(done)
+        state.told = max(state.told, number)
+        state.write(root, store)
     return problems
 
 
-def _untold(root: ScanRoot, last: int, store: Store) -> list[int]:
-    """From the first undelivered of the latest scans on; a folder that never told anything begins with its
-    last scan."""
-    first = last
-    while first > 1:
-        before = _state(root, first - 1, store)
-        if before is None or before["done"]:
-            break
-        first -= 1
-    standing = _state(root, last, store)
-    return [] if standing is not None and standing["done"] else list(range(first, last + 1))
+@dataclass
+class _State:
+    """Up to which scan was told, and of those the ones that did not reach all, with what they reached."""
+
+    told: int
+    open: dict[int, list[str]]
+
+    @classmethod
+    def read(cls, root: ScanRoot, last: int, store: Store) -> _State:
+        """Of a folder that never told anything, that its scans before the last are not told of."""
+        try:
+            content = json.loads(store.read(root.alerts))
+        except ObjectMissing:
+            return cls(last - 1, {})
+        return cls(content["told"], {int(number): kinds for number, kinds in content["open"].items()})
+
+    def write(self, root: ScanRoot, store: Store) -> None:
+        store.put(root.alerts, json.dumps({"told": self.told, "open": self.open}).encode())
 
 
-def _state(root: ScanRoot, number: int, store: Store) -> dict[str, Any] | None:
-    try:
-        state: dict[str, Any] = json.loads(store.read(root.alert(number)))
-    except ObjectMissing:
-        return None
-    return state
-
-
-def _told(root: ScanRoot, number: int, store: Store) -> set[str]:
-    state = _state(root, number, store)
-    return set() if state is None else set(state["told"])
-
-
-def _append(path: Path, message: dict[str, Any]) -> None:
+def _append(name: str, message: dict[str, Any], _: Callable[[float], None]) -> None:
     """One line for each anomaly that the message lists."""
+    path = Path(name)
     about = {"scans": message["scans"], "scan": message["scan"]}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
@@ -153,7 +147,7 @@ def _append(path: Path, message: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _post(url: str, message: dict[str, Any], *, sleep: Callable[[float], None]) -> None:
+def _post(url: str, message: dict[str, Any], sleep: Callable[[float], None]) -> None:
     """Send it, patiently; raises what the last attempt raised."""
     body = json.dumps(message, sort_keys=True).encode()
     headers = {
@@ -179,6 +173,9 @@ def _post(url: str, message: dict[str, Any], *, sleep: Callable[[float], None]) 
         except (OSError, HTTPException):
             if attempt == ATTEMPTS - 1:
                 raise
+
+
+_SENDERS = {"file": _append, "webhook": _post}
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

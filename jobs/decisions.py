@@ -59,8 +59,10 @@ class ScanRoot:
     def drift(self, number: int) -> str:
         return join(self.uri, "drift", f"{number:06d}.json")
 
-    def alert(self, number: int) -> str:
-        return join(self.uri, "_veedor", "alerts", f"{number:06d}.json")
+    @property
+    def alerts(self) -> str:
+        """What was told of."""
+        return join(self.uri, "_veedor", "alerts.json")
 
 
 def scan_calibration(root: ScanRoot, number: int, store: Store) -> CalibrationFile:

@@ -133,6 +133,8 @@ def _pixel_figures(
     access: Access,
 ) -> tuple[PixelFigures | None, str]:
     without = sum(row["heatmap"] is None for row in rows)
+    if without == len(rows):
+        return None, "no image has a heat map: this score has none, or --heatmap-score 0 keeps them all"
     if without:
         return None, f"{without:,} images have no heat map: scan with --heatmap-score 0 to have them all"
     store = open_store(truth, access)

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import logging
 import uuid
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionResources
-from ray.util.annotations import RayDeprecationWarning
 
 from jobs.plan import Plan
 from jobs.resources import ResourcePlan
 from jobs.sink import PartSummary
 from jobs.stages.actors import InferActor, WholeUnitActor
-from jobs.stages.decode import DecodeStage, UnitSource
+from jobs.stages.decode import MAX_TASK_RETRIES, DecodeStage, decoded_units
 from jobs.stages.publish import PublishSettings, publish_unit, read_summaries
 from jobs.stages.settings import InferSettings
 
-MAX_TASK_RETRIES = 2
 MAX_ACTOR_RESTARTS = 2
 
 
@@ -77,23 +74,17 @@ def build_dataset(pipeline: Pipeline, *, pool: str) -> Dataset:
     )
     if not pipeline.verbose:
         logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)
-    with warnings.catch_warnings():
-        # Retries are endless unless bounded, and a read's retries have no other parameter.
-        warnings.simplefilter("ignore", RayDeprecationWarning)
-        return _one_stage(pipeline, pool) if pipeline.resources.fused else _three_stages(pipeline, pool)
+    return _one_stage(pipeline, pool) if pipeline.resources.fused else _three_stages(pipeline, pool)
 
 
 def _three_stages(pipeline: Pipeline, pool: str) -> Dataset:
     """Decoding tasks feed the actors, which hold GPUs; writing tasks take from them."""
     asked = pipeline.resources
-    source = UnitSource(
-        pipeline.decode, pipeline.units, rows_per_unit=pipeline.plan.unit_size(pipeline.units[0])
-    )
-    decoded = ray.data.read_datasource(
-        source,
-        override_num_blocks=len(pipeline.units),
+    decoded = decoded_units(
+        pipeline.decode,
+        pipeline.units,
+        rows_per_unit=pipeline.plan.unit_size(pipeline.units[0]),
         num_cpus=asked.decode_cpus,
-        ray_remote_args={"max_retries": MAX_TASK_RETRIES},
     )
     inferred = decoded.map_batches(
         InferActor,

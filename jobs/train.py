@@ -124,20 +124,27 @@ def _fit(spec: EpochsTrainSpec, *, num_cpus: float, verbose: bool) -> None:
             ),
         )
         try:
-            trainer.fit()
+            refusal = trainer.fit().return_value
         except WorkerGroupError as error:
             raise _cause(error) from error
         except (TrainingFailedError, ray.exceptions.RayError) as error:
             raise TrainingError(f"training stopped: {error}") from error
+    if refusal is not None:
+        raise _as_told(refusal)
+
+
+def _as_told(error: VeedorError) -> VeedorError:
+    """A worker's error as the user is told of it."""
+    if isinstance(error, LossIsNotFiniteError):
+        return TrainingError(f"{error}. The best epoch before is kept")
+    return error
 
 
 def _cause(error: WorkerGroupError) -> VeedorError:
     """The user's mistake that a worker met, if that is what it was."""
     for failure in error.worker_failures.values():
-        if isinstance(failure, LossIsNotFiniteError):
-            return TrainingError(f"{failure}. The best epoch before is kept")
         if isinstance(failure, VeedorError):
-            return failure
+            return _as_told(failure)
     rank, failure = next(iter(sorted(error.worker_failures.items())))
     return TrainingError(
         f"training stopped after its last retry; worker {rank}: {type(failure).__name__}: {failure}. "

@@ -20,14 +20,13 @@ from jobs.board import Tally
 from jobs.pinned import PinnedInputs, pin_inputs
 from jobs.plan import Plan, choose_images_per_unit, select_inputs
 from jobs.run_folder import new_writer
-from jobs.stages.decode import DecodeStage, Quarantine, UnitSource
+from jobs.stages.decode import DecodeStage, Quarantine, decoded_units
 from jobs.stages.guard import InputBounds
 from jobs.stages.rows import canvas_array
 from jobs.storage import BucketMissing, ObjectInfo, join, open_store
 from jobs.train_spec import NormalsTrainSpec
 
 DECODE_CPUS = 0.25
-MAX_RETRIES = 2
 PARTS = ("train", "held-out")
 MAX_HELD_OUT = 2000
 """More would only make each epoch's measurement slower."""
@@ -164,11 +163,7 @@ class ImageFeed:
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         context.execution_options.preserve_order = True
-        source = UnitSource(self._stage, units, rows_per_unit=self.plan.unit_size(units[0]))
-        decoded = ray.data.read_datasource(
-            source,
-            override_num_blocks=len(units),
-            num_cpus=DECODE_CPUS,
-            ray_remote_args={"max_retries": MAX_RETRIES},
+        decoded = decoded_units(
+            self._stage, units, rows_per_unit=self.plan.unit_size(units[0]), num_cpus=DECODE_CPUS
         )
         yield from decoded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)

@@ -13,8 +13,10 @@ from ray.train.torch import get_device
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from cvcore.errors import SpecError, VeedorError
 from cvcore.train.batches import Shard
 from cvcore.train.epochs import START
+from cvcore.train.progress import LossIsNotFiniteError
 from jobs.storage.roots import VARIABLE
 from jobs.train_autoencoder import AutoencoderRun
 from jobs.train_detector import DetectorRun
@@ -23,8 +25,10 @@ from jobs.train_spec import AutoencoderTrainSpec, DetectorTrainSpec, EpochsTrain
 from jobs.train_state import load_run
 
 
-def train_worker(config: Mapping[str, Any]) -> None:
+def train_worker(config: Mapping[str, Any]) -> VeedorError | None:
     """Ray Train's function: one replica's share of the run.
+
+    A lone worker returns an error that no retry would mend; Ray Train would try again what it raises.
 
     `config` has the spec as JSON and the driver's `VEEDOR_ALLOWED_ROOTS`, which holds unless the worker has
     its own.
@@ -37,6 +41,16 @@ def train_worker(config: Mapping[str, Any]) -> None:
     shard = Shard(context.get_world_rank(), context.get_world_size())
     if spec.num_threads is not None:
         torch.set_num_threads(spec.num_threads)
+    try:
+        _train(spec, shard)
+    except (SpecError, LossIsNotFiniteError) as error:
+        if shard.world_size > 1:  # only an error ends the others, which wait for this one
+            raise
+        return error
+    return None
+
+
+def _train(spec: EpochsTrainSpec, shard: Shard) -> None:
     torch.manual_seed(spec.seed)
     run = make_run(spec, shard)
     device = get_device()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,9 +14,10 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import ray
-from ray.data import DataContext, Datasource
+from ray.data import DataContext, Dataset, Datasource
 from ray.data.block import Block, BlockMetadata
 from ray.data.datasource import ReadTask
+from ray.util.annotations import RayDeprecationWarning
 
 from cvcore.errors import ImageError
 from cvcore.image.decode import decode_to_canvas
@@ -36,6 +38,7 @@ from jobs.storage import (
     open_stage_store,
 )
 
+MAX_TASK_RETRIES = 2
 READ_THREADS = 8
 READ_AHEAD = 16
 READ_AHEAD_BYTES = 64 * 2**20
@@ -150,6 +153,19 @@ class UnitSource(Datasource):  # type: ignore[misc]  # Ray ships no types
             num_rows=self._rows_per_unit, size_bytes=size, input_files=None, exec_stats=None
         )
         return [ReadTask(_UnitRead(self._stage, unit), metadata) for unit in self._units]
+
+
+def decoded_units(stage: DecodeStage, units: list[int], *, rows_per_unit: int, num_cpus: float) -> Dataset:
+    """The lazily read dataset of some units, a block (`jobs.schemas.canvas_schema`) for each."""
+    with warnings.catch_warnings():
+        # Retries are endless unless bounded, and a read's retries have no other parameter.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return ray.data.read_datasource(
+            UnitSource(stage, units, rows_per_unit=rows_per_unit),
+            override_num_blocks=len(units),
+            num_cpus=num_cpus,
+            ray_remote_args={"max_retries": MAX_TASK_RETRIES},
+        )
 
 
 @dataclass(frozen=True)
