@@ -74,6 +74,7 @@ def run_calibrate(
 
     folder = model_folder(spec.model.name)
     store = open_store(folder, spec.storage.access(attempts=PREFLIGHT_ATTEMPTS))
+    model = fetch_model(spec.model, spec.storage.access(attempts=PREFLIGHT_ATTEMPTS))
     run_uri = _run_uri(folder, spec)
     run = spec.model_copy(update={"sink": spec.sink.model_copy(update={"uri": run_uri})})
     result = run_job(
@@ -82,7 +83,7 @@ def run_calibrate(
     if not chosen:  # the run was finished before, and nothing was inspected
         from jobs.model_facts import model_facts
 
-        task(model_facts(fetch_model(spec.model, spec.storage.access()).source))
+        task(model_facts(model.source))
     record = read_job(RunFolder(run_uri), store)
     assert record is not None, "the run that was just finished has a record"
     rows = read_table(RunFolder(run_uri), store, COLUMNS)

@@ -40,7 +40,7 @@ def model_folder(name: str) -> str:
     """
     if name.endswith(CHECKPOINT_SUFFIX):
         return resolve_location(name).rpartition("/")[0]
-    if "/" not in name:
+    if "/" not in name or is_cfg(name):
         raise ModelError(
             f"{name!r} is no trained model: name the --out of veedor train, or its .safetensors file"
             + (f" (./{name} for a folder here)" if name not in CATALOG else "")

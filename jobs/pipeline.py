@@ -15,7 +15,7 @@ from jobs.plan import Plan
 from jobs.resources import ResourcePlan
 from jobs.sink import PartSummary
 from jobs.stages.actors import InferActor, WholeUnitActor
-from jobs.stages.decode import MAX_TASK_RETRIES, DecodeStage, decoded_units
+from jobs.stages.decode import MAX_TASK_RETRIES, DecodeStage, bounding_retries, decoded_units
 from jobs.stages.publish import PublishSettings, publish_unit, read_summaries
 from jobs.stages.settings import InferSettings
 
@@ -74,7 +74,8 @@ def build_dataset(pipeline: Pipeline, *, pool: str) -> Dataset:
     )
     if not pipeline.verbose:
         logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)
-    return _one_stage(pipeline, pool) if pipeline.resources.fused else _three_stages(pipeline, pool)
+    with bounding_retries():
+        return _one_stage(pipeline, pool) if pipeline.resources.fused else _three_stages(pipeline, pool)
 
 
 def _three_stages(pipeline: Pipeline, pool: str) -> Dataset:

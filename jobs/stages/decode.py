@@ -6,7 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Self
@@ -155,11 +155,17 @@ class UnitSource(Datasource):  # type: ignore[misc]  # Ray ships no types
         return [ReadTask(_UnitRead(self._stage, unit), metadata) for unit in self._units]
 
 
+@contextmanager
+def bounding_retries() -> Iterator[None]:
+    """Retries are endless unless bounded, and there is no parameter for it that Ray does not warn of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        yield
+
+
 def decoded_units(stage: DecodeStage, units: list[int], *, rows_per_unit: int, num_cpus: float) -> Dataset:
     """The lazily read dataset of some units, a block (`jobs.schemas.canvas_schema`) for each."""
-    with warnings.catch_warnings():
-        # Retries are endless unless bounded, and a read's retries have no other parameter.
-        warnings.simplefilter("ignore", RayDeprecationWarning)
+    with bounding_retries():
         return ray.data.read_datasource(
             UnitSource(stage, units, rows_per_unit=rows_per_unit),
             override_num_blocks=len(units),

@@ -74,7 +74,8 @@ def test_each_version_of_each_object_is_scored_exactly_once(
     """Between scans objects come late, are overwritten and deleted."""
     model, bucket, dice = calibrated(tmp_path), new_bucket(s3_environment), random.Random(SEED)
     s3, live, offered = client(s3_environment), {}, Counter[tuple[str, str]]()
-    spec = ScanSpec.model_validate(content_of(model, f"s3://{bucket}/in/", f"s3://{bucket}/scans"))
+    content = content_of(model, f"s3://{bucket}/in/", f"s3://{bucket}/scans")
+    spec = ScanSpec.model_validate({**content, "storage": {"endpoint_url": s3_environment.url}})
     num_scans = 30 if full() else 5
     seed = 0
     for number in range(num_scans):

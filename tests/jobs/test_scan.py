@@ -38,13 +38,13 @@ RESOURCES = {"actors": 1, "batch_size": 8}
 silent = SilentListener()
 
 
-def calibrate(model: Path, normal: Path, **changes: Any) -> Calibrated:
+def calibrate(folder: Path, normal: Path, **changes: Any) -> Calibrated:
     content = {
         "source": {"uri": str(normal)},
-        "model": {"name": f"{model}/"},
+        "model": {"name": f"{folder}/"},
         "resources": RESOURCES,
         "target_fpr": 0.05,
-        "sink": {"uri": str(model)},
+        "sink": {"uri": str(folder)},
     }
     return run_calibrate(CalibrateSpec.model_validate({**content, **changes}), listener=silent)
 
@@ -96,7 +96,9 @@ def test_rows_say_what_the_model_says_of_each_image_alone(model: Path, tmp_path:
         found = scorer.score(torch.from_numpy(canvas)[None])
         assert row["anomaly_raw"] == pytest.approx(float(found.raw[0]), rel=1e-4)
         share = sum(score < row["anomaly_raw"] for score in calibration["scores"]) / 61
-        assert row["anomaly_score"] == pytest.approx(share, abs=0.02)
+        if share < 0.85:  # beyond, the fitted tail says
+            assert row["anomaly_score"] == pytest.approx(share, abs=0.02)
+        assert min(share, 0.85) - 0.02 <= row["anomaly_score"] <= 1
         assert found.latents is not None
         assert row["embedding"] == pytest.approx(found.latents[0].tolist(), rel=1e-3, abs=1e-4)
         assert found.maps is not None
@@ -143,7 +145,7 @@ def test_a_threshold_changes_decisions_and_no_score(model: Path, tmp_path: Path)
         counts[fpr] = decided.num_anomalies
         columns = "sum(is_anomaly::int), min(anomaly_raw) filter (is_anomaly), count(*)"
         query = f"select {columns} from '{out}/decisions/*.parquet'"
-        anomalies, lowest, rows = duckdb.sql(query).fetchone() or (0, 0, 0)
+        ((anomalies, lowest, rows),) = duckdb.sql(query).fetchall()
         assert (anomalies or 0, rows) == (decided.num_anomalies, 40)
         assert lowest is None or lowest > decided.threshold.raw
     assert counts[0.3] > counts[0.05]
