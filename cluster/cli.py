@@ -11,6 +11,7 @@ from cluster.anomaly_commands import calibrate, scan, threshold
 from cluster.exits import check_format, usage_errors
 from cluster.job_commands import annotate, run, track
 from cluster.options import Endpoint, Json, Profile, Region
+from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.train_command import train
 
 app = typer.Typer(
@@ -28,6 +29,10 @@ app.command()(train)
 app.command()(calibrate)
 app.command()(scan)
 app.command()(threshold)
+app.command()(embed)
+app.command()(index)
+app.command()(search)
+app.command()(duplicates)
 
 
 @app.command()
@@ -57,14 +62,15 @@ def report(
 
 @app.command()
 def evaluate(
-    run: Annotated[str, typer.Argument(help="The --out of a job.")],
+    run: Annotated[str, typer.Argument(help="The --out of a job, or of veedor index.")],
     truth: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Ground truth: COCO JSON of images; MOT text (a file or folder) of tracks; of scans, the "
-            "dataset's folder, in the layout of MVTec AD."
+            "dataset's folder, in the layout of MVTec AD; of an index none: folders are its labels."
         ),
-    ],
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Of an index: how many answers count.")] = 10,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
@@ -72,15 +78,20 @@ def evaluate(
 ) -> None:
     """Measure a run against ground truth.
 
-    COCO's metrics of detections; HOTA, MOTA and IDF1 of tracks; AUROC, average precision and AUPRO of scans.
+    COCO's metrics of detections; HOTA, MOTA and IDF1 of tracks; AUROC, average precision and AUPRO of scans;
+    precision, recall and mean average precision of an index.
     """
-    from cluster.listing import print_anomalies, print_evaluation, print_tracking
+    from cluster.listing import print_anomalies, print_evaluation, print_retrieval, print_tracking
     from jobs.evaluate_anomalies import evaluate_anomalies, is_scan_folder
     from jobs.storage import Access
 
     access = Access(profile, endpoint_url, region)
     with usage_errors(as_json=as_json):
-        if truth.lower().endswith(".json"):
+        if truth is None:
+            from jobs.index import evaluate_index, open_index
+
+            print_retrieval(evaluate_index(open_index(run, access=access), k), as_json=as_json)
+        elif truth.lower().endswith(".json"):
             from jobs.evaluate import evaluate_run
 
             print_evaluation(evaluate_run(run, truth, access=access), as_json=as_json)

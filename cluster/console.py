@@ -35,7 +35,7 @@ def open_display(*, as_json: bool) -> Display:
     """The display that fits where output goes."""
     if as_json:
         return JsonDisplay()
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
 
 
@@ -191,11 +191,12 @@ def _rounded(value: float | None) -> float | None:
 
 def _print_result(result: RunResult) -> None:
     """The last words of a run, on standard output."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     counts = result.manifest["counts"]
     found = result.manifest.get("scan")
     if found is None:
-        what = f"{counts.get('detections', 0):,} detections"
+        name = next(name for name in ("detections", "anomalies", "embeddings") if name in counts)
+        what = f"{counts[name]:,} {name}"
     else:
         what = f"{found['anomalies']:,} anomalies"
     lines = [f"{_inputs_text(counts)}: {counts['ok']:,} ok, {counts['failed']:,} failed, {what}"]
@@ -225,7 +226,8 @@ def _print_result(result: RunResult) -> None:
         lines += _scan_lines(result.uri, found)
     else:
         lines.append(f"Results: {join(result.uri, 'data')}")
-    lines.append(f"Next:    veedor report {result.uri}")
+    is_embedded = "embeddings" in counts
+    lines.append(f"Next:    veedor {'index' if is_embedded else 'report'} {result.uri}")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 

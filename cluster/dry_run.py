@@ -9,6 +9,7 @@ import yaml
 from rich.console import Console
 
 from cluster.console import Display
+from jobs.embed import EmbedSpec, to_embed
 from jobs.ledger import Ledger
 from jobs.prepare import NothingNewError, Purpose, prepare
 from jobs.ray_session import ray_session
@@ -22,12 +23,14 @@ from jobs.track_spec import TrackSpec
 
 
 def print_dry_run(
-    spec: AnnotateSpec | TrackSpec | ScanSpec, display: Display, *, address: str | None
+    spec: AnnotateSpec | TrackSpec | ScanSpec | EmbedSpec, display: Display, *, address: str | None
 ) -> None:
     """Print the canonical spec, the plan and the resources; nothing is claimed or written."""
     content: dict[str, Any] = {"spec": spec.model_dump(mode="json")}
     detect = spec.detect_spec() if isinstance(spec, TrackSpec) else spec
-    if isinstance(detect, ScanSpec):
+    if isinstance(detect, EmbedSpec):
+        content |= _detecting(detect, display, address=address, purpose=to_embed(detect))
+    elif isinstance(detect, ScanSpec):
         content |= _scanning(detect, display, address=address)
     elif detect is not None:
         content |= _detecting(detect, display, address=address)
@@ -40,7 +43,9 @@ def print_dry_run(
             "videos": record.num_videos,
             "units": record.num_units,
         }
-    Console(highlight=False).print(yaml.safe_dump(content, sort_keys=False), markup=False, soft_wrap=True)
+    Console(highlight=False, emoji=False).print(
+        yaml.safe_dump(content, sort_keys=False), markup=False, soft_wrap=True
+    )
 
 
 def _scanning(spec: ScanSpec, display: Display, *, address: str | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from cvcore.catalog import CATALOG, ModelEntry
 from jobs.visible import visible
 
 if TYPE_CHECKING:
+    from cvcore.metrics.retrieval import RetrievalMetrics
     from cvcore.metrics.tracking import TrackingEvaluation, TrackingMetrics
     from jobs.evaluate import Evaluation
     from jobs.evaluate_anomalies import AnomalyEvaluation
@@ -59,7 +60,7 @@ def _model_facts(entry: ModelEntry) -> dict[str, object]:
 
 def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
     """COCO's figures of a run."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if as_json:
         console.print_json(json.dumps(asdict(found)))
         return
@@ -103,9 +104,20 @@ def print_anomalies(found: AnomalyEvaluation, *, as_json: bool) -> None:
     typer.echo("\n".join(lines))
 
 
+def print_retrieval(found: RetrievalMetrics, *, as_json: bool) -> None:
+    """Figures of an index."""
+    if as_json:
+        Console().print_json(json.dumps(asdict(found)))
+        return
+    typer.echo(
+        f"{found.num_queries:,} queries, labels by folder: precision@{found.k} {found.precision:.3f}, "
+        f"recall@{found.k} {found.recall:.3f}, mAP {found.mean_average_precision:.3f}"
+    )
+
+
 def print_tracking(found: TrackingEvaluation, *, as_json: bool) -> None:
     """HOTA, CLEAR MOT and IDF1 of a run, by sequence and together."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if as_json:
         console.print_json(json.dumps(asdict(found)))
         return

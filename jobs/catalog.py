@@ -8,6 +8,7 @@ from typing import Any
 
 from cvcore.errors import SpecError, did_you_mean
 from jobs.annotate import run_annotate
+from jobs.embed import EmbedSpec, run_embed
 from jobs.outcome import RunResult
 from jobs.scan import run_scan
 from jobs.scan_spec import ScanSpec
@@ -20,7 +21,7 @@ from jobs.track_spec import TrackSpec
 class JobEntry:
     """A job: its spec, and what runs it."""
 
-    spec: type[AnnotateSpec] | type[TrackSpec] | type[ScanSpec]
+    spec: type[AnnotateSpec] | type[TrackSpec] | type[ScanSpec] | type[EmbedSpec]
     run: Callable[..., RunResult]
 
 
@@ -28,6 +29,7 @@ JOBS: dict[str, JobEntry] = {
     "annotate": JobEntry(AnnotateSpec, run_annotate),
     "track": JobEntry(TrackSpec, run_track),
     "scan": JobEntry(ScanSpec, run_scan),
+    "embed": JobEntry(EmbedSpec, run_embed),
 }
 
 

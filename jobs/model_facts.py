@@ -29,7 +29,7 @@ class ModelFacts:
         labels: what it names.
         detects: whether it is a detector.
         scores: the anomaly scores that it gives, the default first.
-        latent_size: numbers of its latent vectors; None where there are none.
+        embedding_size: numbers of its embeddings; None where there are none.
     """
 
     input_spec: InputSpec
@@ -37,7 +37,7 @@ class ModelFacts:
     num_parameters: int
     detects: bool = True
     scores: tuple[ScoreName, ...] = ()
-    latent_size: int | None = None
+    embedding_size: int | None = None
 
 
 def model_facts(source: ModelSource) -> ModelFacts:
@@ -86,9 +86,10 @@ def inspect_model(source: ModelSource) -> ModelFacts:
     """
     import torch
 
-    from cvcore.anomaly.scorers import latent_size_of, scores_of
+    from cvcore.anomaly.scorers import scores_of
     from cvcore.detect.base import Detector
     from cvcore.models import build_model
+    from cvcore.retrieve.embed import embedding_size_of
 
     torch.set_num_threads(1)
     model = build_model(source)
@@ -103,5 +104,5 @@ def inspect_model(source: ModelSource) -> ModelFacts:
         sum(p.numel() for p in model.parameters()),
         isinstance(model, Detector),
         scores,
-        latent_size_of(model),
+        embedding_size_of(model),
     )

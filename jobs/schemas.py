@@ -98,7 +98,7 @@ def score_schema(latent_size: int | None) -> pa.Schema:
     see `cvcore.anomaly.heatmap`. `brightness` and `contrast` are of luma, 0 to 1. `embedding` is the latent
     vector, of models that have one.
     """
-    embedding = () if latent_size is None else (pa.field("embedding", pa.list_(pa.float32(), latent_size)),)
+    embedding = () if latent_size is None else (_embedding(latent_size),)
     return pa.schema(
         [
             *ROW_FIELDS,
@@ -111,6 +111,15 @@ def score_schema(latent_size: int | None) -> pa.Schema:
             *embedding,
         ]
     )
+
+
+def embed_schema(size: int) -> pa.Schema:
+    """One row for each input of an embed job, those that failed included."""
+    return pa.schema([*ROW_FIELDS, _embedding(size)])
+
+
+def _embedding(size: int) -> pa.Field:
+    return pa.field("embedding", pa.list_(pa.float32(), size))
 
 
 def canvas_schema(canvas_bytes: int) -> pa.Schema:

@@ -21,7 +21,7 @@ from jobs.storage import ObjectMissing, StorageError, Store
 # Enough to count rows, failures and what was found: masks and heat maps, the largest, are not decoded.
 SUMMARY_COLUMNS = ("status", "error_code", "detections.list.element.label_id", "is_anomaly")
 
-FOUND = {"scan": "anomalies"}
+FOUND = {"scan": "anomalies", "calibrate": "anomalies", "embed": "embeddings"}
 """What a job's rows are counted for, where that is not detections."""
 
 
@@ -72,8 +72,10 @@ def summarize(number: int, rows: pa.Table, body: bytes) -> PartSummary:
     codes = rows.column("error_code").filter(pc.not_equal(rows.column("status"), "ok"))
     if "detections" in rows.column_names:
         found = pc.sum(pc.list_value_length(rows.column("detections"))).as_py() or 0
-    else:
+    elif "is_anomaly" in rows.column_names:
         found = pc.sum(rows.column("is_anomaly")).as_py() or 0
+    else:
+        found = pc.sum(pc.equal(rows.column("status"), "ok")).as_py() or 0
     failures = Counter(code or "unknown" for code in codes.to_pylist())
     return PartSummary(number, rows.num_rows, found, hashlib.sha256(body).hexdigest(), dict(failures))
 

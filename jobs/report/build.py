@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from cvcore.errors import SpecError
 from jobs.ledger import Ledger
 from jobs.report.cards import ReadPicture, fetch_rows, make_cards
 from jobs.report.frames import FramePictures
@@ -20,6 +21,12 @@ from jobs.report.videos import video_views
 from jobs.storage import Access, StorageError, Store, is_s3, join, open_store, resolve_location
 
 REPORT_NAME = "report.html"
+NO_PAGE = {
+    "scan": "one scan: name the folder of all, the --out of veedor scan",
+    "calibrate": "a calibration: veedor calibrate says what there is to say of it",
+    "embed": "an embed job, which has vectors alone: make an index of it, and search that",
+}
+"""Jobs whose runs have no report of their own, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,8 @@ def build_report(
             that says so.)
     """
     run = read_run(run_uri, store)
+    if run.record.job in NO_PAGE:
+        raise SpecError(f"{run_uri} is the run of {NO_PAGE[run.record.job]}")
     survey = survey_run(run, store, sizes=sizes)
     how = read_decoding(run, access or Access())
     frames = _frame_pictures(run, how) if pictures else None

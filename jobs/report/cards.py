@@ -103,6 +103,12 @@ def display_name(uri: str) -> str:
     return visible(base_name(uri) or uri)
 
 
+def short_name(uri: str) -> str:
+    """The last name of a location, and that of its folder, which often says what it is of."""
+    folder = base_name(uri.rpartition("/")[0])
+    return visible(f"{folder}/") * bool(folder) + display_name(uri)
+
+
 def without_location(message: str, uri: str) -> str:
     """A message without the location it begins with, for places that show the location anyway."""
     return message.removeprefix(f"{uri}: ")

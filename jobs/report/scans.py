@@ -26,13 +26,13 @@ from jobs.decisions import ScanRoot, read_decisions, scan_calibration
 from jobs.ledger import Ledger
 from jobs.model_files import model_folder
 from jobs.report import text
-from jobs.report.cards import display_name
+from jobs.report.cards import short_name
 from jobs.report.page import STYLES, asset_text, content_policy, read_asset
 from jobs.report.pictures import data_uri, decode_small, encode_jpeg
 from jobs.report.run import Run, read_decoding, read_run
 from jobs.run_folder import RunFolder
 from jobs.run_rows import iter_tables
-from jobs.storage import Access, ObjectMissing, StorageError, Store, base_name, join, open_store
+from jobs.storage import Access, ObjectMissing, StorageError, Store, join, open_store
 from jobs.visible import visible
 
 TEMPLATE = "scans.html.j2"
@@ -287,7 +287,7 @@ def _card(root: ScanRoot, decision: dict[str, Any], store: Store, read: ReadPict
         except (VeedorError, StorageError, OSError) as error:
             missing = visible(str(error))
     return ScanCard(
-        name=_short_name(decision["uri"]),
+        name=short_name(decision["uri"]),
         uri=visible(decision["uri"]),
         scan=decision["scan"],
         score=f"{decision['anomaly_score']:.3f}",
@@ -297,12 +297,6 @@ def _card(root: ScanRoot, decision: dict[str, Any], store: Store, read: ReadPict
         overlay=overlay,
         missing=missing,
     )
-
-
-def _short_name(uri: str) -> str:
-    """The last name of a location, and that of its folder, which often says what it is of."""
-    folder = base_name(uri.rpartition("/")[0])
-    return visible(f"{folder}/") * bool(folder) + display_name(uri)
 
 
 def _find_row(root: ScanRoot, decision: dict[str, Any], store: Store) -> dict[str, Any] | None:

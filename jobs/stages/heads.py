@@ -19,10 +19,11 @@ from cvcore.autoencode.base import LUMA
 from cvcore.detect.base import Detector
 from cvcore.image.fit import Fit
 from cvcore.models import ModelSource, build_model
+from cvcore.retrieve.embed import embed, embedding_size_of
 from cvcore.types import InputSpec
-from jobs.schemas import score_schema
+from jobs.schemas import embed_schema, score_schema
 from jobs.stages.rows import Failure, carried_columns, result_table, table_of
-from jobs.stages.settings import DetectTask, ScoreTask, Task
+from jobs.stages.settings import DetectTask, EmbedTask, ScoreTask, Task
 
 NON_FINITE = Failure("non_finite", "the model's outputs for this image are NaN or infinite")
 
@@ -47,7 +48,7 @@ def make_head(source: ModelSource, task: Task, device: torch.device) -> Head:
     model = build_model(source).to(device).eval()
     if isinstance(task, DetectTask):
         return DetectHead(model, task)
-    return ScoreHead(model, task)
+    return EmbedHead(model) if isinstance(task, EmbedTask) else ScoreHead(model, task)
 
 
 class DetectHead:
@@ -159,3 +160,32 @@ class ScoreHead:
             "is_anomaly": pa.array(decisions, pa.bool_()),
             "heatmap": pa.array(heatmaps, pa.binary()),
         }
+
+
+class EmbedHead:
+    """Canvases to vectors."""
+
+    def __init__(self, model: nn.Module) -> None:
+        size = embedding_size_of(model)
+        assert size is not None, "the driver admits only models that give embeddings"
+        spec: Any = model.input_spec
+        self.input_spec: InputSpec = spec
+        self.model = model
+        self._schema = embed_schema(size)
+
+    def compute(self, images: Tensor, fits: Sequence[Fit]) -> Tensor:
+        del fits  # the whole canvas is the image: these models stretch
+        return embed(self.model, images)
+
+    def finish(self, raw: Tensor, fits: Sequence[Fit]) -> list[Any]:
+        del fits
+        finite = torch.isfinite(raw).all(dim=1).tolist()
+        return [row if ok else NON_FINITE for row, ok in zip(raw.numpy(), finite, strict=True)]
+
+    def table(self, batch: pa.Table, found: Mapping[int, Any]) -> pa.Table:
+        columns = carried_columns(batch, found, self._schema)
+        rows = [
+            None if isinstance(each := found.get(row), Failure) else each for row in range(batch.num_rows)
+        ]
+        columns["embedding"] = pa.array(rows, self._schema.field("embedding").type)
+        return table_of(batch, columns, self._schema)

@@ -47,7 +47,12 @@ class ScoreTask:
     map_scale: float = 1.0
 
 
-Task = DetectTask | ScoreTask
+@dataclass(frozen=True)
+class EmbedTask:
+    """Give each input a vector."""
+
+
+Task = DetectTask | ScoreTask | EmbedTask
 
 
 @dataclass(frozen=True)
