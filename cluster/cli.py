@@ -9,6 +9,7 @@ import typer
 
 from cluster.anomaly_commands import calibrate, scan, threshold
 from cluster.exits import check_format, usage_errors
+from cluster.image_commands import compress, decompress, denoise, generate, reduce
 from cluster.job_commands import annotate, run, track
 from cluster.options import Endpoint, Json, Profile, Region
 from cluster.retrieval_commands import duplicates, embed, index, search
@@ -33,6 +34,11 @@ app.command()(embed)
 app.command()(index)
 app.command()(search)
 app.command()(duplicates)
+app.command()(denoise)
+app.command()(compress)
+app.command()(decompress)
+app.command()(generate)
+app.command()(reduce)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from jobs.outcome import RunResult
+from jobs.outcome import FOUND, RunResult
 from jobs.progress import STAGES, Listener, Snapshot
 from jobs.storage import join
 from jobs.visible import visible
@@ -195,7 +195,7 @@ def _print_result(result: RunResult) -> None:
     counts = result.manifest["counts"]
     found = result.manifest.get("scan")
     if found is None:
-        name = next(name for name in ("detections", "anomalies", "embeddings") if name in counts)
+        name = next(name for name in ("detections", *FOUND.values()) if name in counts)
         what = f"{counts[name]:,} {name}"
     else:
         what = f"{found['anomalies']:,} anomalies"
@@ -226,8 +226,10 @@ def _print_result(result: RunResult) -> None:
         lines += _scan_lines(result.uri, found)
     else:
         lines.append(f"Results: {join(result.uri, 'data')}")
-    is_embedded = "embeddings" in counts
-    lines.append(f"Next:    veedor {'index' if is_embedded else 'report'} {result.uri}")
+    if "embeddings" in counts:
+        lines.append(f"Next:    veedor index {result.uri} --out FOLDER")
+    elif not {"pictures", "codes"} & counts.keys():
+        lines.append(f"Next:    veedor report {result.uri}")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 

@@ -9,31 +9,29 @@ import yaml
 from rich.console import Console
 
 from cluster.console import Display
-from jobs.embed import EmbedSpec, to_embed
+from jobs.catalog import JOBS
 from jobs.ledger import Ledger
 from jobs.prepare import NothingNewError, Purpose, prepare
 from jobs.ray_session import ray_session
 from jobs.resources import ClusterShape, NodeShape, plan_resources
 from jobs.scan import next_scan, scan_calibration_of, to_score
 from jobs.scan_spec import ScanSpec
-from jobs.spec import AnnotateSpec, PipelineSpec
+from jobs.spec import PipelineSpec
 from jobs.storage import open_store
 from jobs.track import read_detected
 from jobs.track_spec import TrackSpec
 
 
-def print_dry_run(
-    spec: AnnotateSpec | TrackSpec | ScanSpec | EmbedSpec, display: Display, *, address: str | None
-) -> None:
+def print_dry_run(spec: PipelineSpec | TrackSpec, display: Display, *, address: str | None) -> None:
     """Print the canonical spec, the plan and the resources; nothing is claimed or written."""
     content: dict[str, Any] = {"spec": spec.model_dump(mode="json")}
     detect = spec.detect_spec() if isinstance(spec, TrackSpec) else spec
-    if isinstance(detect, EmbedSpec):
-        content |= _detecting(detect, display, address=address, purpose=to_embed(detect))
-    elif isinstance(detect, ScanSpec):
+    if isinstance(detect, ScanSpec):
         content |= _scanning(detect, display, address=address)
     elif detect is not None:
-        content |= _detecting(detect, display, address=address)
+        purpose = JOBS[detect.job].purpose
+        assert purpose is not None, "a job without a purpose of its own has a dry run of its own"
+        content |= _detecting(detect, display, address=address, purpose=purpose(detect))
     elif isinstance(spec, TrackSpec):
         record = read_detected(spec).record
         content["detections"] = {
@@ -68,7 +66,7 @@ def _scanning(spec: ScanSpec, display: Display, *, address: str | None) -> dict[
 
 
 def _detecting(
-    spec: PipelineSpec, display: Display, *, address: str | None, purpose: Purpose | None = None
+    spec: PipelineSpec, display: Display, *, address: str | None, purpose: Purpose
 ) -> dict[str, Any]:
     prepared = prepare(spec, listener=display, purpose=purpose)
     shape = cluster_shape(address)

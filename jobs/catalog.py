@@ -8,28 +8,33 @@ from typing import Any
 
 from cvcore.errors import SpecError, did_you_mean
 from jobs.annotate import run_annotate
-from jobs.embed import EmbedSpec, run_embed
+from jobs.embed import EmbedSpec, run_embed, to_embed
 from jobs.outcome import RunResult
+from jobs.prepare import Purpose, to_detect
+from jobs.restore import CompressSpec, DenoiseSpec, run_compress, run_denoise, to_code, to_restore
 from jobs.scan import run_scan
 from jobs.scan_spec import ScanSpec
-from jobs.spec import AnnotateSpec
+from jobs.spec import AnnotateSpec, PipelineSpec
 from jobs.track import run_track
 from jobs.track_spec import TrackSpec
 
 
 @dataclass(frozen=True)
 class JobEntry:
-    """A job: its spec, and what runs it."""
+    """A job: its spec, what runs it, and what a dry run of it would run a model for."""
 
-    spec: type[AnnotateSpec] | type[TrackSpec] | type[ScanSpec] | type[EmbedSpec]
+    spec: type[PipelineSpec] | type[TrackSpec]
     run: Callable[..., RunResult]
+    purpose: Callable[[Any], Purpose] | None = None
 
 
 JOBS: dict[str, JobEntry] = {
-    "annotate": JobEntry(AnnotateSpec, run_annotate),
+    "annotate": JobEntry(AnnotateSpec, run_annotate, to_detect),
     "track": JobEntry(TrackSpec, run_track),
     "scan": JobEntry(ScanSpec, run_scan),
-    "embed": JobEntry(EmbedSpec, run_embed),
+    "embed": JobEntry(EmbedSpec, run_embed, to_embed),
+    "denoise": JobEntry(DenoiseSpec, run_denoise, to_restore),
+    "compress": JobEntry(CompressSpec, run_compress, to_code),
 }
 
 

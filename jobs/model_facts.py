@@ -30,6 +30,7 @@ class ModelFacts:
         detects: whether it is a detector.
         scores: the anomaly scores that it gives, the default first.
         embedding_size: numbers of its embeddings; None where there are none.
+        reconstructs: whether it is an autoencoder.
     """
 
     input_spec: InputSpec
@@ -38,6 +39,7 @@ class ModelFacts:
     detects: bool = True
     scores: tuple[ScoreName, ...] = ()
     embedding_size: int | None = None
+    reconstructs: bool = False
 
 
 def model_facts(source: ModelSource) -> ModelFacts:
@@ -87,6 +89,7 @@ def inspect_model(source: ModelSource) -> ModelFacts:
     import torch
 
     from cvcore.anomaly.scorers import scores_of
+    from cvcore.autoencode.base import Autoencoder
     from cvcore.detect.base import Detector
     from cvcore.models import build_model
     from cvcore.retrieve.embed import embedding_size_of
@@ -105,4 +108,5 @@ def inspect_model(source: ModelSource) -> ModelFacts:
         isinstance(model, Detector),
         scores,
         embedding_size_of(model),
+        isinstance(model, Autoencoder),
     )

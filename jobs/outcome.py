@@ -10,6 +10,15 @@ from jobs.spec import LimitsSection
 
 Outcome = Literal["finished", "already finished", "interrupted", "failed"]
 
+FOUND = {
+    "scan": "anomalies",
+    "calibrate": "anomalies",
+    "embed": "embeddings",
+    "denoise": "pictures",
+    "compress": "codes",
+}
+"""What a job's rows are counted for, where that is not detections."""
+
 
 class JobFailed(VeedorError):
     """The job stopped before its end; running it again continues (exit code 1)."""

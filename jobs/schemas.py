@@ -118,6 +118,22 @@ def embed_schema(size: int) -> pa.Schema:
     return pa.schema([*ROW_FIELDS, _embedding(size)])
 
 
+def restore_schema() -> pa.Schema:
+    """One row for each input of a denoise job: `image` is a PNG on the model's canvas.
+
+    `psnr` (decibels) and `ssim` against the input, before and after, are null unless noise was added.
+    """
+    names = ("psnr_before", "psnr_after", "ssim_before", "ssim_after")
+    return pa.schema(
+        [*ROW_FIELDS, pa.field("image", pa.binary()), *(pa.field(n, pa.float32()) for n in names)]
+    )
+
+
+def code_schema() -> pa.Schema:
+    """One row for each input of a compress job: its code, and the decibels of what that stands for."""
+    return pa.schema([*ROW_FIELDS, pa.field("code", pa.binary()), pa.field("psnr", pa.float32())])
+
+
 def _embedding(size: int) -> pa.Field:
     return pa.field("embedding", pa.list_(pa.float32(), size))
 

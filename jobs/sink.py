@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.outcome import FOUND
 from jobs.plan import Plan
 from jobs.run_folder import JobRecord, RunFolder, published_numbers
 from jobs.schemas import SCHEMA_VERSION
@@ -20,9 +21,6 @@ from jobs.storage import ObjectMissing, StorageError, Store
 
 # Enough to count rows, failures and what was found: masks and heat maps, the largest, are not decoded.
 SUMMARY_COLUMNS = ("status", "error_code", "detections.list.element.label_id", "is_anomaly")
-
-FOUND = {"scan": "anomalies", "calibrate": "anomalies", "embed": "embeddings"}
-"""What a job's rows are counted for, where that is not detections."""
 
 
 @dataclass(frozen=True)

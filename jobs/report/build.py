@@ -24,6 +24,8 @@ REPORT_NAME = "report.html"
 NO_PAGE = {
     "scan": "one scan: name the folder of all, the --out of veedor scan",
     "calibrate": "a calibration: veedor calibrate says what there is to say of it",
+    "denoise": "a denoise job: its pictures are in its rows, and where --images wrote them",
+    "compress": "a compress job, which has codes alone: veedor decompress writes what they stand for",
     "embed": "an embed job, which has vectors alone: make an index of it, and search that",
 }
 """Jobs whose runs have no report of their own, and what to do."""

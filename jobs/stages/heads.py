@@ -22,10 +22,9 @@ from cvcore.models import ModelSource, build_model
 from cvcore.retrieve.embed import embed, embedding_size_of
 from cvcore.types import InputSpec
 from jobs.schemas import embed_schema, score_schema
-from jobs.stages.rows import Failure, carried_columns, result_table, table_of
-from jobs.stages.settings import DetectTask, EmbedTask, ScoreTask, Task
-
-NON_FINITE = Failure("non_finite", "the model's outputs for this image are NaN or infinite")
+from jobs.stages.image_heads import CodeHead, RestoreHead
+from jobs.stages.rows import NON_FINITE, Failure, carried_columns, result_table, table_of
+from jobs.stages.settings import CodeTask, DetectTask, EmbedTask, RestoreTask, ScoreTask, Task
 
 
 class Head(Protocol):
@@ -46,9 +45,17 @@ class Head(Protocol):
 def make_head(source: ModelSource, task: Task, device: torch.device) -> Head:
     """Build a model for its task. The driver admits only models that can do it."""
     model = build_model(source).to(device).eval()
-    if isinstance(task, DetectTask):
-        return DetectHead(model, task)
-    return EmbedHead(model) if isinstance(task, EmbedTask) else ScoreHead(model, task)
+    match task:
+        case DetectTask():
+            return DetectHead(model, task)
+        case ScoreTask():
+            return ScoreHead(model, task)
+        case EmbedTask():
+            return EmbedHead(model)
+        case RestoreTask():
+            return RestoreHead(model, task)
+        case CodeTask():
+            return CodeHead(model, task)
 
 
 class DetectHead:

@@ -23,6 +23,9 @@ class Failure:
     message: str
 
 
+NON_FINITE = Failure("non_finite", "the model's outputs for this image are NaN or infinite")
+
+
 def result_table(
     batch: pa.Table, found: Mapping[int, Detections | Failure], *, labels: tuple[str, ...], masks: bool
 ) -> pa.Table:

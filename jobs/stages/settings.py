@@ -52,7 +52,22 @@ class EmbedTask:
     """Give each input a vector."""
 
 
-Task = DetectTask | ScoreTask | EmbedTask
+@dataclass(frozen=True)
+class RestoreTask:
+    """Reconstruct inputs, after adding noise of this standard deviation, 0 to 1."""
+
+    noise: float
+
+
+@dataclass(frozen=True)
+class CodeTask:
+    """Code inputs: `step` between levels, under a `prior`, (2, D) as .npy; see `cvcore.autoencode.coding`."""
+
+    step: float
+    prior: bytes = field(repr=False)
+
+
+Task = DetectTask | ScoreTask | EmbedTask | RestoreTask | CodeTask
 
 
 @dataclass(frozen=True)
