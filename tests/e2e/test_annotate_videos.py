@@ -132,10 +132,10 @@ def test_a_bucket_gives_the_rows_of_a_folder(
 def test_a_video_that_changed_after_planning_costs_its_rows(
     local: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import jobs.annotate
+    import jobs.run_job
 
     root, model = local
-    claim = jobs.annotate.claim_job
+    claim = jobs.run_job.claim_job
 
     def claim_then_change(*arguments: object, **options: object) -> object:
         claimed = claim(*arguments, **options)  # type: ignore[arg-type]
@@ -143,7 +143,7 @@ def test_a_video_that_changed_after_planning_costs_its_rows(
         Path(root, "in", "film.webm").unlink()
         return claimed
 
-    monkeypatch.setattr(jobs.annotate, "claim_job", claim_then_change)
+    monkeypatch.setattr(jobs.run_job, "claim_job", claim_then_change)
     counts = annotate(spec_of(root, model, out="out", per_unit=30))
     rows = read_rows(f"{root}/out").to_pylist()
     for name, code in (("film.mp4", "changed"), ("film.webm", "missing")):

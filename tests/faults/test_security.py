@@ -255,9 +255,9 @@ def test_annotations_do_not_name_files_elsewhere(name: str, place: Workplace) ->
     from cvcore.errors import SpecError
     from jobs.storage import AccessRefused
     from jobs.train_detector import read_file
-    from jobs.train_spec import TrainSpec
+    from jobs.train_spec import DetectorTrainSpec
 
-    spec = TrainSpec.model_validate({"data": place.data, "val_data": place.data, "out": place.out})
+    spec = DetectorTrainSpec.model_validate({"data": place.data, "val_data": place.data, "out": place.out})
     with pytest.raises((SpecError, AccessRefused)):
         read_file(spec, spec.data, f"images/{name}" if not name.startswith("/") else name)
 
