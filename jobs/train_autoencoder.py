@@ -24,8 +24,8 @@ from jobs.train_run import optimize_options
 from jobs.train_spec import AutoencoderTrainSpec
 
 MIN_IMAGES = 10
-WINDOW_BYTES = 512 * 2**20
-"""Of canvases, that an epoch is shuffled in."""
+WINDOW = 1024
+"""Images that are shuffled together: units are samples in an order of the epoch's, so few are needed."""
 
 
 def check_autoencoder_data(spec: AutoencoderTrainSpec) -> None:
@@ -69,7 +69,7 @@ class AutoencoderRun:
         self._shard = shard
         self._feed = ImageFeed(spec, split.train, canvas)
         self._steps = ImagePlan(spec, split.train.num_rows, canvas.num_bytes).steps
-        self._window = max(spec.batch_size, WINDOW_BYTES // canvas.num_bytes)
+        self._window = max(16 * spec.batch_size, WINDOW)
         self._generator = torch.Generator()
         self._held_out: list[Tensor] = []
         if shard.rank == 0:

@@ -36,7 +36,7 @@ Canvases = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Split:
-    """What is learned from, and what is held out; sorted by location."""
+    """What is learned from, and what is held out: each in a random order, so that every unit is a sample."""
 
     train: PinnedInputs
     held_out: PinnedInputs
@@ -45,8 +45,7 @@ class Split:
 def pin_images(spec: NormalsTrainSpec, *, held_out: float, at_least: int) -> Split:
     """List, sample, split and pin the images of a run, or read what its first attempt pinned.
 
-    Which are held out depends on the digests of locations alone, so that adding images moves none from one
-    side to the other's count's edge but few.
+    Which are held out, and the order of both, depend on the digests of locations alone.
 
     Raises:
         SpecError: for a location without enough images.
@@ -72,7 +71,7 @@ def pin_images(spec: NormalsTrainSpec, *, held_out: float, at_least: int) -> Spl
         )
     count = min(MAX_HELD_OUT, max(1, round(held_out * len(kept)))) if held_out else 0
     parts = (kept[count:], kept[:count])  # in the order of ranks
-    split = Split(*(pin_inputs(sorted(part, key=lambda info: info.uri.encode())) for part in parts))
+    split = Split(*(pin_inputs(part) for part in parts))
     writer = new_writer()
     for name, pinned in zip(PARTS, (split.train, split.held_out), strict=True):
         store.create(_pins(spec, name), pinned.parquet.to_pybytes(), writer=writer)
