@@ -207,7 +207,10 @@ def _warnings(threshold: Threshold, last: ScanLine, calibration: CalibrationFile
     if warning:
         found.append(warning[0].upper() + warning[1:] + ".")
     if calibration.num_odd and not calibration.robust:
-        found.append(f"{calibration.num_odd:,} of the calibration's normal images look odd among the others.")
+        looks = "looks" if calibration.num_odd == 1 else "look"
+        found.append(
+            f"{calibration.num_odd:,} of the calibration's normal images {looks} odd among the others."
+        )
     return found
 
 
