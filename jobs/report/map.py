@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from jobs.report.colors import label_color
-from jobs.report.page import STYLES, asset_text, content_policy, read_asset
+from jobs.report.page import STYLES, asset_text, content_policy, find_template
 
 TEMPLATE = "map.html.j2"
 MAX_KEYS = 20
@@ -30,10 +29,7 @@ def render_map(*, title: str, about: str, points: Sequence[MapPoint]) -> str:
     """The page as HTML; it refers to nothing outside itself and runs nothing."""
     groups = sorted({point.group for point in points})
     colors = {group: label_color(index) for index, group in enumerate(groups)}
-    environment = Environment(
-        loader=FunctionLoader(read_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template(TEMPLATE).render(
+    return find_template(TEMPLATE).render(
         title=title,
         about=about,
         points=[(point, colors[point.group]) for point in points],

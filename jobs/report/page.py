@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from jobs.report import text, views
@@ -61,15 +61,7 @@ def render_page(content: PageContent) -> str:
     run, statistics = content.run, content.statistics
     script = asset_text(SCRIPTS)
     rows = views.label_rows(statistics)
-    environment = Environment(
-        loader=FunctionLoader(read_asset),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["integer"] = text.integer
-    return environment.get_template(TEMPLATE).render(
+    return find_template(TEMPLATE).render(
         run=run,
         model=views.model_title(run),
         policy=content_policy(script),
@@ -91,6 +83,19 @@ def render_page(content: PageContent) -> str:
         videos=content.videos,
         num_more_videos=content.num_more_videos,
     )
+
+
+def find_template(name: str) -> Template:
+    """A template of this package; what is put into it is escaped, and what it misses is an error."""
+    environment = Environment(
+        loader=FunctionLoader(read_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["integer"] = text.integer
+    return environment.get_template(name)
 
 
 def inert_json(value: Any) -> Markup:

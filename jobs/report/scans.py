@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
@@ -27,7 +26,7 @@ from jobs.ledger import Ledger
 from jobs.model_files import model_folder
 from jobs.report import text
 from jobs.report.cards import short_name
-from jobs.report.page import STYLES, asset_text, content_policy, read_asset
+from jobs.report.page import STYLES, asset_text, content_policy, find_template
 from jobs.report.pictures import data_uri, decode_small, encode_jpeg
 from jobs.report.run import Run, read_decoding, read_run
 from jobs.run_folder import RunFolder
@@ -115,16 +114,8 @@ def build_scans_report(root_uri: str, *, store: Store, access: Access) -> str:
     reader = _picture_reader(run, access)
     cards = [[_card(root, row, store, reader) for row in rows] for rows in (survey.worst, survey.passed)]
     raws = np.concatenate(survey.raws) if survey.raws else np.empty(0)
-    environment = Environment(
-        loader=FunctionLoader(read_asset),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["integer"] = text.integer
     bins, mark = score_bins(calibration.scores, raws, threshold.raw)
-    return environment.get_template(TEMPLATE).render(
+    return find_template(TEMPLATE).render(
         root=visible(root.uri),
         source=visible(run.record.source),
         model=visible(str(run.record.spec["model"]["name"])),

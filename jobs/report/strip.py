@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from jobs.report.page import STYLES, asset_text, content_policy, read_asset
+from jobs.report.page import STYLES, asset_text, content_policy, find_template
 
 TEMPLATE = "strip.html.j2"
 
@@ -26,9 +25,6 @@ class StripItem:
 
 def render_strip(query: StripItem, items: Sequence[StripItem]) -> str:
     """The page as HTML; it refers to nothing outside itself and runs nothing."""
-    environment = Environment(
-        loader=FunctionLoader(read_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template(TEMPLATE).render(
+    return find_template(TEMPLATE).render(
         query=query, items=items, policy=content_policy(""), style=Markup(asset_text((*STYLES, "scans.css")))
     )
