@@ -27,6 +27,9 @@ from cluster.options import (
     Region,
     Stride,
     Verbose,
+    resources_content,
+    source_content,
+    storage_content,
 )
 
 Trained = Annotated[str, typer.Option(help="The --out of veedor train, or its .safetensors file.")]
@@ -69,13 +72,13 @@ def calibrate(
     """Learn what a model's scores of normal images are, and from which score on something is an anomaly."""
     content: dict[str, Any] = {
         "job": "calibrate",
-        "source": {"uri": normal, "media": "images", "include": include or [], "exclude": exclude or []},
+        "source": source_content(normal, include, exclude, media="images"),
         "model": {"name": model},
         "score": {"name": score, "sigma": sigma, "reduction": reduction, "neighbors": neighbors},
         "target_fpr": target_fpr,
         "robust": robust,
-        "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
-        "resources": {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size},
+        "storage": storage_content(profile, endpoint_url, region),
+        "resources": resources_content(actors, gpus_per_actor, batch_size),
         "sink": {"uri": model},
     }
     from cluster.calibrating import run_calibration
@@ -131,13 +134,13 @@ def scan(
 
     content: dict[str, Any] = {
         "job": "scan",
-        "source": {"uri": source, "include": include or [], "exclude": exclude or []},
+        "source": source_content(source, include, exclude),
         "video": {"fps": fps, "stride": stride, "keyframes": keyframes},
         "model": {"name": model},
         "calibration": calibration,
         "scan": {"heatmap_score": heatmap_score},
-        "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
-        "resources": {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size},
+        "storage": storage_content(profile, endpoint_url, region),
+        "resources": resources_content(actors, gpus_per_actor, batch_size),
         "limits": {"max_failed_fraction": max_failed_fraction},
         "sink": {"uri": out},
     }

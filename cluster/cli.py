@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,28 +21,30 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="Annotate and track in large image and video datasets on Ray: from a folder or bucket, through a "
-    "detector, into Parquet.",
+    help="Annotate large image and video datasets on Ray, track what moves in them, and scan what is new for "
+    "anomalies: from a folder or bucket, through a model, into Parquet.",
 )
-app.command()(annotate)
-app.command()(track)
-app.command()(run)
-app.command()(train)
-app.command()(calibrate)
-app.command()(scan)
-app.command()(threshold)
-app.command()(embed)
-app.command()(index)
-app.command()(search)
-app.command()(duplicates)
-app.command()(denoise)
-app.command()(compress)
-app.command()(decompress)
-app.command()(generate)
-app.command()(reduce)
+JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, MODELS = (
+    "Jobs",
+    "Anomalies",
+    "Search by example",
+    "Pictures by autoencoders",
+    "Results",
+    "Models and samples",
+)
+COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
+    JOBS: (annotate, track, run),
+    ANOMALIES: (calibrate, scan, threshold),
+    VECTORS: (embed, index, search, duplicates, reduce),
+    PICTURES: (denoise, compress, decompress, generate),
+    MODELS: (train,),
+}
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def models(as_json: Json = False) -> None:
     """List what --model can name: input size, parameters, and where the weights come from."""
     from cluster.listing import print_models
@@ -49,7 +52,7 @@ def models(as_json: Json = False) -> None:
     print_models(as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def report(
     run: Annotated[str, typer.Argument(help="The --out of a job.")],
     out: Annotated[str | None, typer.Option(help="Where to write; default RUN/report.html.")] = None,
@@ -66,7 +69,7 @@ def report(
     typer.echo(f"Report: {where}")
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def evaluate(
     run: Annotated[str, typer.Argument(help="The --out of a job, or of veedor index.")],
     truth: Annotated[
@@ -94,7 +97,8 @@ def evaluate(
     access = Access(profile, endpoint_url, region)
     with usage_errors(as_json=as_json):
         if truth is None:
-            from jobs.index import evaluate_index, open_index
+            from jobs.index import open_index
+            from jobs.neighbors import evaluate_index
 
             print_retrieval(evaluate_index(open_index(run, access=access), k), as_json=as_json)
         elif truth.lower().endswith(".json"):
@@ -109,7 +113,7 @@ def evaluate(
             print_tracking(evaluate_tracks(run, truth, access=access), as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def render(
     run: Annotated[str, typer.Argument(help="The --out of an annotate or track job.")],
     video: Annotated[str, typer.Option(help="Name of one of its videos, or the end of its location.")],
@@ -130,7 +134,7 @@ def render(
     typer.echo(f"{done.num_frames:,} frames: {done.uri}")
 
 
-@app.command("export")
+@app.command("export", rich_help_panel=RESULTS)
 def export_run(
     run: Annotated[str, typer.Argument(help="The --out of an annotate or track job.")],
     out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/ to write into.")],
@@ -149,7 +153,7 @@ def export_run(
     typer.echo("\n".join(written))
 
 
-@app.command("import")
+@app.command("import", rich_help_panel=RESULTS)
 def import_run(
     source: Annotated[str, typer.Argument(help="A file, or a folder of files.")],
     out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/ for the run.")],
@@ -172,7 +176,7 @@ def import_run(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def scenes(
     folder: Annotated[Path, typer.Argument(help="Folder to create: images/ and annotations.json.")],
     num: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 200,

@@ -9,12 +9,14 @@ import yaml
 from rich.console import Console
 
 from cluster.console import Display
+from jobs.calibration import read_calibration
 from jobs.catalog import JOBS
 from jobs.ledger import Ledger
-from jobs.prepare import NothingNewError, Purpose, prepare
+from jobs.prepare import prepare
+from jobs.purpose import NothingNewError, Purpose
 from jobs.ray_session import ray_session
 from jobs.resources import ClusterShape, NodeShape, plan_resources
-from jobs.scan import next_scan, scan_calibration_of, to_score
+from jobs.scan import next_scan, to_score
 from jobs.scan_spec import ScanSpec
 from jobs.spec import PipelineSpec
 from jobs.storage import open_store
@@ -47,15 +49,15 @@ def print_dry_run(spec: PipelineSpec | TrackSpec, display: Display, *, address: 
 
 
 def _scanning(spec: ScanSpec, display: Display, *, address: str | None) -> dict[str, Any]:
-    calibration, sha256 = scan_calibration_of(spec)
+    calibration = read_calibration(spec.calibration_uri, spec.storage.access())
     ledger = Ledger(spec.sink.uri, open_store(spec.sink.uri, spec.storage.access()))
     about = {
         "scan": ledger.last + 1,
-        "score": calibration.score,
-        "threshold": calibration.threshold().raw,
+        "score": calibration.file.score,
+        "threshold": calibration.file.threshold().raw,
         "seen_before": len(ledger),
     }
-    purpose = to_score(spec, calibration, sha256, ledger)
+    purpose = to_score(spec, calibration, ledger)
     try:
         return {
             "scanning": about,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,6 +24,9 @@ from cluster.options import (
     Profile,
     Region,
     Verbose,
+    resources_content,
+    source_content,
+    storage_content,
 )
 from cvcore.errors import SpecError, did_you_mean
 
@@ -56,29 +59,33 @@ def denoise(
     verbose: Verbose = False,
 ) -> None:
     """Take noise away with an autoencoder that was trained to (veedor train --noise)."""
-    content = _content("denoise", source, model, out, include, exclude, actors, gpus_per_actor, batch_size)
-    content |= {
+    content = {
+        "job": "denoise",
+        "source": source_content(source, include, exclude, media="images"),
+        "model": {"name": model},
         "noise": noise,
-        "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
+        "storage": storage_content(profile, endpoint_url, region),
+        "resources": resources_content(actors, gpus_per_actor, batch_size),
         "limits": {"max_failed_fraction": max_failed_fraction},
+        "sink": {"uri": out},
     }
     result = run_content(content, address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
     if result is None or as_json:
         return
-    from jobs.restore import mean_figures, write_images
+    from jobs.denoise import noise_figures
+    from jobs.pictures import write_pictures
     from jobs.storage import Access
 
     access = Access(profile, endpoint_url, region)
-    names = ("psnr_before", "psnr_after", "ssim_before", "ssim_after")
-    found = mean_figures(out, names, access=access)
-    if len(found) == len(names):
+    found = noise_figures(out, access=access)
+    if found:
         typer.echo(
             f"PSNR {found['psnr_before']:.2f} dB with noise, {found['psnr_after']:.2f} dB without; "
             f"SSIM {found['ssim_before']:.3f} and {found['ssim_after']:.3f}"
         )
     if images is not None:
         with usage_errors():
-            written = write_images(out, images, access=access)
+            written = write_pictures(out, images, "image", lambda row: bytes(row["image"]), access=access)
         typer.echo(f"{written.num_images:,} pictures: {written.uri}")
 
 
@@ -105,15 +112,19 @@ def compress(
     verbose: Verbose = False,
 ) -> None:
     """Code images in some dozens of bytes each, under a model and its calibration."""
-    content = _content("compress", source, model, out, include, exclude, actors, gpus_per_actor, batch_size)
-    content |= {
+    content = {
+        "job": "compress",
+        "source": source_content(source, include, exclude, media="images"),
+        "model": {"name": model},
         "step": step,
-        "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
+        "storage": storage_content(profile, endpoint_url, region),
+        "resources": resources_content(actors, gpus_per_actor, batch_size),
         "limits": {"max_failed_fraction": max_failed_fraction},
+        "sink": {"uri": out},
     }
     result = run_content(content, address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
     if result is not None and not as_json:
-        from jobs.restore import code_figures
+        from jobs.compress import code_figures
         from jobs.storage import Access
 
         typer.echo(code_figures(out, access=Access(profile, endpoint_url, region)))
@@ -129,11 +140,11 @@ def decompress(
     region: Region = None,
 ) -> None:
     """Write what codes stand for, as PNG files of the inputs' sizes."""
-    from jobs import restore
+    from jobs.compress import write_decoded
     from jobs.storage import Access
 
     with usage_errors():
-        done = restore.decompress(run, out, access=Access(profile, endpoint_url, region), model=model)
+        done = write_decoded(run, out, access=Access(profile, endpoint_url, region), model=model)
     left = f"; {done.num_failed:,} inputs have no code" if done.num_failed else ""
     typer.echo(f"{done.num_images:,} pictures: {done.uri}{left}")
 
@@ -178,23 +189,3 @@ def reduce(
         done = reduce_run(run, method=known, access=Access(profile, endpoint_url, region), seed=seed)
     shown = "" if done.explained is None else f", {done.explained:.0%} of the variance"
     typer.echo(f"{done.count:,} of {done.total:,} inputs{shown}\nTable: {done.table}\nMap:   {done.page}")
-
-
-def _content(
-    job: str,
-    source: str,
-    model: str,
-    out: str,
-    include: list[str] | None,
-    exclude: list[str] | None,
-    actors: int | None,
-    gpus_per_actor: float | None,
-    batch_size: int | None,
-) -> dict[str, Any]:
-    return {
-        "job": job,
-        "source": {"uri": source, "media": "images", "include": include or [], "exclude": exclude or []},
-        "model": {"name": model},
-        "resources": {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size},
-        "sink": {"uri": out},
-    }

@@ -35,6 +35,9 @@ from cluster.options import (
     Stride,
     Verbose,
     Weights,
+    resources_content,
+    source_content,
+    storage_content,
 )
 from cvcore.errors import VeedorError
 
@@ -72,12 +75,12 @@ def annotate(
 ) -> None:
     """Find objects in every image and frame below SOURCE and write one Parquet row for each."""
     content = {
-        "source": {"uri": source, "include": include or [], "exclude": exclude or []},
+        "source": source_content(source, include, exclude),
         "video": {"fps": fps, "stride": stride, "keyframes": keyframes, "stream": stream},
         "model": {"name": model, "weights": weights, "sha256": sha256, "labels": labels},
         "annotate": {"min_score": min_score, "nms_iou": nms_iou, "max_detections": max_detections},
-        "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
-        "resources": {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size},
+        "storage": storage_content(profile, endpoint_url, region),
+        "resources": resources_content(actors, gpus_per_actor, batch_size),
         "limits": {"max_failed_fraction": max_failed_fraction},
         "sink": {"uri": out},
     }
@@ -132,17 +135,17 @@ def track(
         "job": "track",
         "detections": detections,
         "track": {"tracker": tracker, "interpolate_gap": interpolate_gap, **_surer(track_score)},
-        "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
+        "storage": storage_content(profile, endpoint_url, region),
         "limits": {"max_failed_fraction": max_failed_fraction},
         "sink": {"uri": out},
     }
     if source is not None:
         content |= {
-            "source": {"uri": source, "include": include or [], "exclude": exclude or []},
+            "source": source_content(source, include, exclude),
             "video": {"fps": fps, "stride": stride, "stream": stream},
             "model": {"name": model, "weights": weights, "sha256": sha256, "labels": labels},
             "annotate": {"min_score": min_score, "nms_iou": nms_iou, "max_detections": max_detections},
-            "resources": {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size},
+            "resources": resources_content(actors, gpus_per_actor, batch_size),
         }
     run_content(content, address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,3 +37,22 @@ Actors = Annotated[int | None, typer.Option(help="Model replicas; default from t
 GpusPerActor = Annotated[float | None, typer.Option(help="GPUs of one replica; 0 means CPU.")]
 BatchSize = Annotated[int | None, typer.Option(help="Default: measured.")]
 MaxFailedFraction = Annotated[float, typer.Option(help="More failures than this exit with 3.")]
+
+
+def storage_content(profile: str | None, endpoint_url: str | None, region: str | None) -> dict[str, Any]:
+    """A spec's `storage`, as these options have it."""
+    return {"profile": profile, "endpoint_url": endpoint_url, "region": region}
+
+
+def source_content(
+    uri: str, include: list[str] | None, exclude: list[str] | None, **more: Any
+) -> dict[str, Any]:
+    """A spec's `source`."""
+    return {"uri": uri, "include": include or [], "exclude": exclude or [], **more}
+
+
+def resources_content(
+    actors: int | None, gpus_per_actor: float | None, batch_size: int | None
+) -> dict[str, Any]:
+    """A spec's `resources`."""
+    return {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size}

@@ -29,6 +29,9 @@ from cluster.options import (
     Region,
     Stride,
     Verbose,
+    resources_content,
+    source_content,
+    storage_content,
 )
 
 IndexFolder = Annotated[str, typer.Argument(help="The --out of veedor index.")]
@@ -58,11 +61,11 @@ def embed(
     """Give every image and frame below SOURCE a vector: an autoencoder's code, or a backbone's features."""
     content: dict[str, Any] = {
         "job": "embed",
-        "source": {"uri": source, "include": include or [], "exclude": exclude or []},
+        "source": source_content(source, include, exclude),
         "video": {"fps": fps, "stride": stride, "keyframes": keyframes},
         "model": {"name": model},
-        "storage": {"profile": profile, "endpoint_url": endpoint_url, "region": region},
-        "resources": {"actors": actors, "gpus_per_actor": gpus_per_actor, "batch_size": batch_size},
+        "storage": storage_content(profile, endpoint_url, region),
+        "resources": resources_content(actors, gpus_per_actor, batch_size),
         "limits": {"max_failed_fraction": max_failed_fraction},
         "sink": {"uri": out},
     }
@@ -132,7 +135,8 @@ def duplicates(
     as_json: Json = False,
 ) -> None:
     """List pairs of an index that look alike."""
-    from jobs.index import find_duplicates, open_index
+    from jobs.index import open_index
+    from jobs.neighbors import find_duplicates
     from jobs.storage import Access
     from jobs.visible import visible
 

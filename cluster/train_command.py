@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from cluster.exits import EXIT_INTERRUPTED, interrupt, usage_errors
-from cluster.options import Address, Endpoint, Exclude, Include, Json, Profile, Region, Verbose
+from cluster.options import (
+    Address,
+    Endpoint,
+    Exclude,
+    Include,
+    Json,
+    Profile,
+    Region,
+    Verbose,
+    storage_content,
+)
 
 DETECTORS, AUTOENCODERS, MEMORIES = "Detectors", "Autoencoders", "PatchCore"
 
@@ -136,7 +146,7 @@ def train(
         "memory_size": memory_size,
     }
     given = {name: value for name, value in content.items() if value is not None}
-    storage = {"profile": profile, "endpoint_url": endpoint_url, "region": region}
+    storage = storage_content(profile, endpoint_url, region)
     signal.signal(signal.SIGTERM, interrupt)
     try:
         with usage_errors(as_json=as_json):

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from cluster.console import open_display
+from cluster.exits import EXIT_FAILED
 from jobs.outcome import JobFailed
 from jobs.train import TrainingError, run_train
 from jobs.train_spec import (
@@ -20,7 +21,6 @@ from jobs.train_spec import (
     build_train_spec,
 )
 
-EXIT_FAILED = 1
 NAMES = {"ap50": "mAP@0.5", "ap": "mAP@[0.5:0.95]", "loss": "loss"}
 
 

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import pyarrow.compute as pc
 
 from cvcore.errors import SpecError
-from jobs.decisions import ScanRoot, read_decisions
+from jobs.decisions import ScanRoot, highest, iter_decisions
 from jobs.storage import ObjectMissing, Store
 
 SECRET_VARIABLE = "VEEDOR_ALERT_SECRET"
@@ -63,22 +63,22 @@ class AlertSettings:
 
 def alert_message(root: ScanRoot, number: int, store: Store) -> dict[str, Any] | None:
     """What there is to tell of a scan: None where it found no anomaly."""
-    decisions = read_decisions(root, number, store)
-    if decisions is None:
+    worst: list[dict[str, Any]] = []
+    scored = anomalies = 0
+    for decisions in iter_decisions(root, number, store):
+        scored += decisions.num_rows
+        anomalies += pc.sum(decisions.column("is_anomaly")).as_py() or 0
+        worst = highest(worst, decisions, anomalous=True, count=MAX_LISTED)
+    if not anomalies:
         return None
-    found = decisions.filter(decisions.column("is_anomaly"))
-    if not found.num_rows:
-        return None
-    worst = found.sort_by([("anomaly_raw", "descending"), ("uri", "ascending")]).slice(0, MAX_LISTED)
     names = ("uri", "etag", "frame_index", "anomaly_score", "anomaly_raw")
     return {
         "event": "anomalies",
         "scans": root.uri,
         "scan": number,
-        "scored": decisions.num_rows,
-        "anomalies": found.num_rows,
-        "highest_score": pc.max(found.column("anomaly_score")).as_py(),
-        "worst": worst.select([name for name in names if name in worst.column_names]).to_pylist(),
+        "scored": scored,
+        "anomalies": anomalies,
+        "worst": [{name: row[name] for name in names} for row in worst],
     }
 
 

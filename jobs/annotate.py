@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from jobs.outcome import RunResult
-from jobs.prepare import to_detect
 from jobs.progress import Listener
+from jobs.purpose import to_detect
 from jobs.run_job import run_job
 from jobs.spec import AnnotateSpec
 

@@ -14,18 +14,19 @@ import pyarrow.compute as pc
 
 from cvcore.anomaly.calibration import Calibration, Threshold
 from cvcore.anomaly.options import LATENT, MAP_KINDS, ScoreName
-from cvcore.errors import ModelError, SpecError, TooFewNormalsError
+from cvcore.errors import ModelError, TooFewNormalsError
 from jobs.calibration import CalibrationFile, to_npy
 from jobs.model_facts import ModelFacts
 from jobs.model_files import fetch_model, model_folder
 from jobs.outcome import RunResult
-from jobs.prepare import PREFLIGHT_ATTEMPTS, Purpose
+from jobs.prepare import PREFLIGHT_ATTEMPTS
 from jobs.progress import Listener
+from jobs.purpose import Purpose
 from jobs.run_folder import RunFolder, new_writer, read_job
 from jobs.run_job import run_job
-from jobs.run_rows import read_table
+from jobs.run_rows import read_table, vectors_of
 from jobs.scan_spec import CALIBRATION_NAME, CalibrateSpec
-from jobs.stages.settings import ScoreTask, Task
+from jobs.stages.tasks import ScoreTask, Task
 from jobs.storage import join, open_store
 
 Floats = npt.NDArray[np.float64]
@@ -126,7 +127,7 @@ def fit_calibration(
     usable = rows.filter(pc.equal(rows.column("status"), "ok"))
     if not usable.num_rows:
         raise TooFewNormalsError(f"none of the {rows.num_rows} images of {spec.source.uri} can be used")
-    latents = _latents(usable)
+    latents = vectors_of(usable)
     raw = usable.column("anomaly_raw").to_numpy().astype(np.float64)
     normals: npt.NDArray[np.float32] | None = None
     if score in LATENT:
@@ -169,15 +170,6 @@ def find_odd(raw: Floats) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _latents(rows: pa.Table) -> npt.NDArray[np.float32] | None:
-    if "embedding" not in rows.column_names:
-        return None
-    column = rows.column("embedding").combine_chunks()
-    values = column.flatten().to_numpy(zero_copy_only=False)
-    vectors: npt.NDArray[np.float32] = values.reshape(len(column), -1)
-    return vectors
-
-
 def _latent_scores(
     score: ScoreName, spec: CalibrateSpec, normals: npt.NDArray[Any], latents: npt.NDArray[Any]
 ) -> Floats:
@@ -209,16 +201,3 @@ def _run_uri(folder: str, spec: CalibrateSpec) -> str:
 
 def _forget_attempt(folder: str, spec: CalibrateSpec) -> None:
     open_store(folder, spec.storage.access()).delete(_attempt_uri(folder, spec))
-
-
-def check_calibration(file: CalibrationFile, model_sha256: str, *, name: str) -> None:
-    """Refuse a calibration of another model.
-
-    Raises:
-        SpecError: saying what to do.
-    """
-    if file.model_sha256 != model_sha256:
-        raise SpecError(
-            f"{name} was made with another model (SHA-256 {file.model_sha256[:12]}…, now "
-            f"{model_sha256[:12]}…): run veedor calibrate again, its scores mean nothing for this one"
-        )

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from cvcore.anomaly.calibration import Calibration, Threshold
 from cvcore.anomaly.drift import LatentReference, Reference
 from cvcore.anomaly.options import ScoreName, ScoreOptions
 from cvcore.errors import SpecError
-from jobs.stages.settings import ScoreTask
+from jobs.stages.tasks import ScoreTask
 from jobs.storage import Access, ObjectMissing, open_store
 
 FORMAT = 1
@@ -124,8 +125,29 @@ def decode_calibration(body: bytes, *, name: str) -> CalibrationFile:
         raise SpecError(f"{name} is damaged, or no calibration: calibrate again ({error})") from error
 
 
-def read_calibration(uri: str, access: Access) -> tuple[CalibrationFile, str]:
-    """A calibration and its SHA-256.
+@dataclass(frozen=True)
+class KeptCalibration:
+    """A calibration as it was read: its location, its bytes, and their SHA-256."""
+
+    uri: str
+    file: CalibrationFile
+    body: bytes = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.body).hexdigest()
+
+    def check_model(self, digests: Mapping[str, str]) -> None:
+        """Raises `SpecError` for another model than the one that was calibrated."""
+        if self.file.model_sha256 != digests["weights"]:
+            raise SpecError(
+                f"{self.uri} was made with another model (SHA-256 {self.file.model_sha256[:12]}…, this has "
+                f"{digests['weights'][:12]}…), whose scores mean something else: run veedor calibrate again"
+            )
+
+
+def read_calibration(uri: str, access: Access) -> KeptCalibration:
+    """The calibration at a location.
 
     Raises:
         SpecError: if there is none.
@@ -137,7 +159,7 @@ def read_calibration(uri: str, access: Access) -> tuple[CalibrationFile, str]:
             f"there is no calibration at {uri}: run veedor calibrate with the model and normal images that "
             "it was not trained on"
         ) from error
-    return decode_calibration(body, name=uri), hashlib.sha256(body).hexdigest()
+    return KeptCalibration(uri, decode_calibration(body, name=uri), body)
 
 
 def to_npy(vectors: npt.NDArray[Any]) -> bytes:

@@ -1,40 +1,60 @@
-"""The literal catalogue of jobs: adding one is its module and a line here."""
+"""The literal catalogue of jobs: adding one is its module and an entry here.
+
+Specs and functions are named, and imported when a job is found: no job pays for what another needs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cvcore.catalog import resolve
 from cvcore.errors import SpecError, did_you_mean
-from jobs.annotate import run_annotate
-from jobs.embed import EmbedSpec, run_embed, to_embed
-from jobs.outcome import RunResult
-from jobs.prepare import Purpose, to_detect
-from jobs.restore import CompressSpec, DenoiseSpec, run_compress, run_denoise, to_code, to_restore
-from jobs.scan import run_scan
-from jobs.scan_spec import ScanSpec
-from jobs.spec import AnnotateSpec, PipelineSpec
-from jobs.track import run_track
-from jobs.track_spec import TrackSpec
+
+if TYPE_CHECKING:
+    from jobs.outcome import RunResult
+    from jobs.purpose import Purpose
+    from jobs.spec import PipelineSpec
+    from jobs.track_spec import TrackSpec
 
 
 @dataclass(frozen=True)
 class JobEntry:
-    """A job: its spec, what runs it, and what a dry run of it would run a model for."""
+    """A job, by `module:name`.
 
-    spec: type[PipelineSpec] | type[TrackSpec]
-    run: Callable[..., RunResult]
-    purpose: Callable[[Any], Purpose] | None = None
+    Attributes:
+        spec_name: its spec's type.
+        run_name: the function that runs it.
+        purpose_name: from its spec to what a dry run would run a model for; None where dry runs differ.
+    """
+
+    spec_name: str
+    run_name: str
+    purpose_name: str | None = None
+
+    @property
+    def spec(self) -> type[PipelineSpec] | type[TrackSpec]:
+        found: Any = resolve(self.spec_name)
+        kind: type[PipelineSpec] | type[TrackSpec] = found
+        return kind
+
+    @property
+    def run(self) -> Callable[..., RunResult]:
+        return resolve(self.run_name)
+
+    @property
+    def purpose(self) -> Callable[[Any], Purpose] | None:
+        return None if self.purpose_name is None else resolve(self.purpose_name)
 
 
 JOBS: dict[str, JobEntry] = {
-    "annotate": JobEntry(AnnotateSpec, run_annotate, to_detect),
-    "track": JobEntry(TrackSpec, run_track),
-    "scan": JobEntry(ScanSpec, run_scan),
-    "embed": JobEntry(EmbedSpec, run_embed, to_embed),
-    "denoise": JobEntry(DenoiseSpec, run_denoise, to_restore),
-    "compress": JobEntry(CompressSpec, run_compress, to_code),
+    "annotate": JobEntry("jobs.spec:AnnotateSpec", "jobs.annotate:run_annotate", "jobs.purpose:to_detect"),
+    "track": JobEntry("jobs.track_spec:TrackSpec", "jobs.track:run_track"),
+    "scan": JobEntry("jobs.scan_spec:ScanSpec", "jobs.scan:run_scan"),
+    "embed": JobEntry("jobs.embed:EmbedSpec", "jobs.embed:run_embed", "jobs.embed:to_embed"),
+    "denoise": JobEntry("jobs.denoise:DenoiseSpec", "jobs.denoise:run_denoise", "jobs.denoise:to_restore"),
+    "compress": JobEntry("jobs.compress:CompressSpec", "jobs.compress:run_compress", "jobs.compress:to_code"),
 }
 
 

@@ -7,9 +7,12 @@
 
 from __future__ import annotations
 
+import heapq
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +23,24 @@ from cvcore.anomaly.calibration import Threshold
 from cvcore.errors import SpecError
 from jobs.calibration import CalibrationFile, decode_calibration
 from jobs.ledger import Ledger
-from jobs.run_folder import RunFolder, part_name, read_job
-from jobs.run_rows import iter_tables
+from jobs.run_folder import RunFolder, part_name, published_numbers, read_job
+from jobs.run_rows import read_file
 from jobs.storage import Access, Store, join, open_store, resolve_location
 
 COLUMNS = ("uri", "etag", "frame_index", "status", "anomaly_score", "anomaly_raw")
+DECISION_SCHEMA = pa.schema(
+    [
+        pa.field("uri", pa.string()),
+        pa.field("etag", pa.string()),
+        pa.field("frame_index", pa.int32()),
+        pa.field("anomaly_score", pa.float32()),
+        pa.field("anomaly_raw", pa.float32()),
+        pa.field("is_anomaly", pa.bool_()),
+        pa.field("scan", pa.int32()),
+        pa.field("part", pa.int32()),
+    ]
+)
+"""`part` is the number of the scan's file that holds the row."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +91,26 @@ def scan_calibration(root: ScanRoot, number: int, store: Store) -> CalibrationFi
 
 
 def decide(root: ScanRoot, number: int, store: Store) -> Decided:
-    """Write the decisions on a scan, at the rate that was asked for last, or else its calibration's."""
+    """Write the decisions on a scan, at the rate that was asked for last, or else its calibration's.
+
+    Memory holds one of the scan's files, and what is written, compressed.
+    """
     threshold = scan_calibration(root, number, store).threshold(_asked_fpr(root, store))
-    parts = []
-    for table in iter_tables(RunFolder(root.scan(number)), store, COLUMNS):
-        scored = table.filter(pc.equal(table.column("status"), "ok")).drop_columns(["status"])
-        anomalous = scored.column("anomaly_raw").to_numpy().astype(np.float32) > threshold.raw
-        parts.append(scored.append_column("is_anomaly", pa.array(anomalous, pa.bool_())))
-    if not parts:
-        return Decided(number, threshold, 0, 0)
-    decisions = pa.concat_tables(parts)
-    scans = pa.array(np.full(decisions.num_rows, number, np.int32))
-    buffer = io.BytesIO()
-    pq.write_table(decisions.append_column("scan", scans), buffer, compression="zstd")
+    folder, buffer = RunFolder(root.scan(number)), io.BytesIO()
+    scored = anomalies = 0
+    with pq.ParquetWriter(buffer, DECISION_SCHEMA, compression="zstd") as writer:
+        for file in sorted(published_numbers(folder.data, store)):
+            rows = read_file(folder, store, file, COLUMNS)
+            rows = rows.filter(pc.equal(rows.column("status"), "ok")).drop_columns(["status"])
+            anomalous = rows.column("anomaly_raw").to_numpy() > threshold.raw
+            rows = rows.append_column("is_anomaly", pa.array(anomalous, pa.bool_()))
+            for name, value in (("scan", number), ("part", file)):
+                rows = rows.append_column(name, pa.array(np.full(rows.num_rows, value, np.int32)))
+            writer.write_table(rows.cast(DECISION_SCHEMA))
+            scored += rows.num_rows
+            anomalies += int(anomalous.sum())
     store.put(root.decisions(number), buffer.getvalue())
-    found = pc.sum(decisions.column("is_anomaly")).as_py() or 0
-    return Decided(number, threshold, decisions.num_rows, found)
+    return Decided(number, threshold, scored, anomalies)
 
 
 def decide_again(root_uri: str, fpr: float, *, access: Access) -> list[Decided]:
@@ -110,10 +130,20 @@ def decide_again(root_uri: str, fpr: float, *, access: Access) -> list[Decided]:
     return [decide(root, number, store) for number in range(1, ledger.last + 1)]
 
 
-def read_decisions(root: ScanRoot, number: int, store: Store) -> pa.Table | None:
-    """The decisions on a scan; None for one without scored rows."""
-    uri = root.decisions(number)
-    return pq.read_table(pa.BufferReader(store.read(uri))) if store.exists(uri) else None
+def iter_decisions(root: ScanRoot, number: int, store: Store) -> Iterator[pa.Table]:
+    """The decisions on a scan, some rows at a time."""
+    file = pq.ParquetFile(pa.BufferReader(store.read(root.decisions(number))))
+    for group in range(file.num_row_groups):
+        yield file.read_row_group(group)
+
+
+def highest(
+    before: list[dict[str, Any]], decisions: pa.Table, *, anomalous: bool, count: int
+) -> list[dict[str, Any]]:
+    """The `count` rows of the highest scores among those before and these, of what was decided so."""
+    mine = decisions.filter(pc.equal(decisions.column("is_anomaly"), anomalous))
+    best = mine.sort_by([("anomaly_raw", "descending"), ("uri", "ascending")]).slice(0, count).to_pylist()
+    return heapq.nsmallest(count, [*before, *best], key=lambda row: (-row["anomaly_raw"], row["uri"]))
 
 
 def _asked_fpr(root: ScanRoot, store: Store) -> float | None:

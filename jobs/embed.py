@@ -8,23 +8,17 @@ from typing import Literal
 from cvcore.errors import ModelError
 from jobs.model_facts import ModelFacts
 from jobs.outcome import RunResult
-from jobs.prepare import Purpose
 from jobs.progress import Listener
+from jobs.purpose import Purpose
 from jobs.run_job import run_job
-from jobs.spec import ModelSection, PipelineSpec, Precision
-from jobs.stages.settings import EmbedTask, Task
+from jobs.spec import ExactSpec
+from jobs.stages.tasks import EmbedTask, Task
 
 
-class EmbedSpec(PipelineSpec):
+class EmbedSpec(ExactSpec):
     """Give every image, and every frame of every video, below a location a vector."""
 
     job: Literal["embed"] = "embed"
-    model: ModelSection
-
-    @property
-    def precision(self) -> Precision:
-        """Always full: vectors of different machines end in one index."""
-        return "fp32"
 
 
 def run_embed(

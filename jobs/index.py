@@ -21,17 +21,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cvcore.errors import SpecError
-from cvcore.metrics.retrieval import RetrievalMetrics, evaluate_ranking
 from cvcore.retrieve.vectors import VectorIndex, normalized
 from jobs.run_folder import JobRecord, RunFolder, new_writer, read_job
-from jobs.run_rows import iter_tables
-from jobs.storage import Access, ObjectMissing, Store, base_name, join, open_store, resolve_location
+from jobs.run_rows import iter_tables, vectors_of
+from jobs.storage import Access, ObjectMissing, Store, join, open_store, resolve_location
 
 FORMAT = 1
-MAX_EVALUATED = 20_000
-"""Items beyond which whole rankings are not compared: their number is the square."""
-QUERIES_AT_ONCE = 256
-
 Vectors = npt.NDArray[np.float32]
 
 
@@ -64,6 +59,14 @@ class Index:
 
     def __len__(self) -> int:
         return sum(len(segment.vectors) for segment in self.segments)
+
+    def all_vectors(self) -> tuple[Vectors, list[str]]:
+        """Every vector, (N, D), normalised, and where what each is of lies."""
+        parts, uris = [], []
+        for segment in self.segments:
+            parts.append(segment.vectors.vectors())
+            uris += segment.items.column("uri").to_pylist()
+        return normalized(np.concatenate(parts)), uris
 
     def search(self, vectors: Vectors, k: int) -> list[list[Hit]]:
         """The `k` nearest of each vector, (Q, D), over all segments, best first."""
@@ -132,17 +135,15 @@ def _claim(root: str, record: JobRecord, store: Store) -> None:
 def _read_embeddings(folder: RunFolder, store: Store) -> tuple[Vectors, pa.Table]:
     vectors, items = [], []
     for table in iter_tables(folder, store, ("uri", "etag", "frame_index", "status", "embedding")):
-        if "embedding" not in table.column_names:
-            raise SpecError(f"{folder.uri} holds no embeddings: name the --out of veedor embed")
         usable = table.filter(pc.equal(table.column("status"), "ok"))
-        column = usable.column("embedding").combine_chunks()
-        flat = column.flatten().to_numpy(zero_copy_only=False)
-        vectors.append(flat.reshape(len(column), -1) if len(column) else np.empty((0, 0), np.float32))
+        found = vectors_of(usable)
+        if found is None:
+            raise SpecError(f"{folder.uri} holds no embeddings: name the --out of veedor embed")
+        vectors.append(found)
         items.append(usable.select(["uri", "etag", "frame_index"]))
-    full = [each for each in vectors if len(each)]
-    if not full:
-        raise SpecError(f"{folder.uri} has no input with an embedding: all {len(items)} parts failed")
-    return np.concatenate(full), pa.concat_tables(items)
+    if not sum(map(len, vectors)):
+        raise SpecError(f"{folder.uri} has no input with an embedding: all of them failed")
+    return np.concatenate(vectors), pa.concat_tables(items)
 
 
 def open_index(index_uri: str, *, access: Access) -> Index:
@@ -168,59 +169,3 @@ def open_index(index_uri: str, *, access: Access) -> Index:
             Segment(name, VectorIndex.from_bytes(store.read(join(folder, "vectors.faiss"))), items)
         )
     return Index(root, about, tuple(segments))
-
-
-def all_vectors(index: Index) -> tuple[Vectors, list[str]]:
-    """Every vector, normalised, and where what it is of lies."""
-    parts, uris = [], []
-    for segment in index.segments:
-        parts.append(segment.vectors.vectors())
-        uris += segment.items.column("uri").to_pylist()
-    return normalized(np.concatenate(parts)), uris
-
-
-def evaluate_index(index: Index, k: int) -> RetrievalMetrics:
-    """Each item as a query among all others: what lies in a folder of the same name is relevant.
-
-    Raises:
-        SpecError: for more items than can be ranked against each other, or folders of one item each.
-    """
-    if len(index) > MAX_EVALUATED:
-        raise SpecError(f"{len(index):,} items are too many to rank all against all: index a sample of them")
-    vectors, uris = all_vectors(index)
-    labels = np.array([base_name(uri.rpartition("/")[0]) for uri in uris])
-    relevant = []
-    for first in range(0, len(vectors), QUERIES_AT_ONCE):
-        similarities = vectors[first : first + QUERIES_AT_ONCE] @ vectors.T
-        for row, scores in enumerate(similarities, first):
-            scores[row] = np.inf  # the query itself, which is taken out
-            order = np.argsort(-scores, kind="stable")[1:]
-            relevant.append(labels[order] == labels[row])
-    try:
-        return evaluate_ranking(np.array(relevant), k)
-    except ValueError as error:
-        raise SpecError(str(error)) from error
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two items that look alike."""
-
-    first: str
-    second: str
-    similarity: float
-
-
-def find_duplicates(index: Index, above: float, *, neighbors: int = 10) -> list[Pair]:
-    """Pairs whose similarity is at least `above`, best first; of each item, its nearest are looked at."""
-    vectors, uris = all_vectors(index)
-    found: dict[tuple[str, str], float] = {}
-    for first in range(0, len(vectors), QUERIES_AT_ONCE):
-        answers = index.search(vectors[first : first + QUERIES_AT_ONCE], neighbors + 1)
-        for row, hits in enumerate(answers, first):
-            for hit in hits:
-                if hit.uri != uris[row] and hit.similarity >= above:
-                    key = (min(uris[row], hit.uri), max(uris[row], hit.uri))
-                    found[key] = max(found.get(key, -1.0), hit.similarity)
-    pairs = [Pair(*key, similarity) for key, similarity in found.items()]
-    return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first, pair.second))

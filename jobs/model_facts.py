@@ -42,6 +42,12 @@ class ModelFacts:
     reconstructs: bool = False
 
 
+def check_reconstructs(facts: ModelFacts, name: str) -> None:
+    """Raises `ModelError` for a model that is no autoencoder."""
+    if not facts.reconstructs:
+        raise ModelError(f"{name} reconstructs nothing: use a trained autoencoder")
+
+
 def model_facts(source: ModelSource) -> ModelFacts:
     """What `inspect_model` finds, or found before."""
     kept = cache_folder() / f"{_digest(source)}.json"

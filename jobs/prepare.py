@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from cvcore.errors import ModelError, SpecError
+from cvcore.errors import SpecError
 from cvcore.models import ModelSource
 from jobs.model_facts import ModelFacts, model_facts
 from jobs.model_files import FetchedModel, fetch_model
@@ -24,6 +24,7 @@ from jobs.plan import (
     select_inputs,
 )
 from jobs.progress import Listener
+from jobs.purpose import NothingNewError, Purpose, to_detect
 from jobs.run_folder import (
     JobRecord,
     RunFolder,
@@ -35,45 +36,11 @@ from jobs.run_folder import (
     read_job,
 )
 from jobs.sink import remove_parts
-from jobs.spec import AnnotateSpec, PipelineSpec
-from jobs.stages.settings import DetectTask, Task
-from jobs.storage import BucketMissing, ObjectInfo, Store, base_name, open_store
+from jobs.spec import PipelineSpec
+from jobs.storage import BucketMissing, Store, base_name, open_store
 
 PREFLIGHT_ATTEMPTS = 3
 FAIL_FAST_S = 0.5
-
-
-class NothingNewError(SpecError):
-    """There is nothing that was not taken before."""
-
-
-@dataclass(frozen=True)
-class Purpose:
-    """What a job runs a model for.
-
-    Attributes:
-        task: of the actors, by what the model can do; raises `ModelError` if it cannot do it.
-        digests: of what decides the rows beside the model.
-        unseen: passes on what is to be taken of what is listed; None takes all.
-    """
-
-    task: Callable[[ModelFacts], Task]
-    digests: Mapping[str, str] = field(default_factory=dict)
-    unseen: Callable[[Iterable[ObjectInfo]], Iterable[ObjectInfo]] | None = None
-
-
-def to_detect(spec: PipelineSpec) -> Purpose:
-    """The purpose of an annotate job."""
-    assert isinstance(spec, AnnotateSpec)
-
-    def task(facts: ModelFacts) -> Task:
-        if not facts.detects:
-            raise ModelError(
-                f"{spec.model.name} is not a detector: annotate needs one (veedor models lists them)"
-            )
-        return DetectTask(spec.annotate.detect_options())
-
-    return Purpose(task)
 
 
 @dataclass(frozen=True)
@@ -128,6 +95,7 @@ def prepare(
     folder, store = RunFolder(spec.sink.uri), open_store(spec.sink.uri, access)
     writer = new_writer()
     fetched = fetch_model(spec.model, access)
+    purpose.admit(fetched.digests)
     identity = model_identity(spec, fetched, purpose.digests)
     standing = read_job(folder, store)
     if standing is None:

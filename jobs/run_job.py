@@ -6,8 +6,9 @@ import time
 from contextlib import ExitStack
 
 from jobs.outcome import RunResult, is_over_limit
-from jobs.prepare import Purpose, claim_job, find_finished, prepare
+from jobs.prepare import claim_job, find_finished, prepare
 from jobs.progress import Listener
+from jobs.purpose import Purpose
 from jobs.spec import PipelineSpec
 
 

@@ -13,26 +13,26 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from cvcore.anomaly.drift import Drift, measure_drift
-from cvcore.errors import ModelError
+from cvcore.errors import ModelError, SpecError
 from jobs.alerts import AlertSettings, send_alerts
-from jobs.calibrate import INPUTS, check_calibration
-from jobs.calibration import CalibrationFile, read_calibration
+from jobs.calibrate import INPUTS
+from jobs.calibration import KeptCalibration, read_calibration
 from jobs.decisions import Decided, ScanRoot, decide, scan_calibration
 from jobs.ledger import Ledger
 from jobs.model_facts import ModelFacts
-from jobs.model_files import fetch_model
 from jobs.outcome import RunResult
-from jobs.prepare import PREFLIGHT_ATTEMPTS, NothingNewError, Purpose
+from jobs.prepare import PREFLIGHT_ATTEMPTS
 from jobs.progress import Listener
+from jobs.purpose import NothingNewError, Purpose
 from jobs.run_folder import RunFolder, load_plan, new_writer, read_job
 from jobs.run_job import run_job
-from jobs.run_rows import iter_tables
+from jobs.run_rows import iter_tables, vectors_of
 from jobs.scan_spec import ScanSpec
-from jobs.stages.settings import Task
+from jobs.stages.tasks import Task
 from jobs.storage import Store, open_store
 
 NO_ALERTS = AlertSettings()
@@ -60,20 +60,20 @@ def run_scan(
     """
     alerts.check()
     root = ScanRoot(spec.sink.uri)
-    store = open_store(root.uri, spec.storage.access(attempts=PREFLIGHT_ATTEMPTS))
-    calibration, sha256 = scan_calibration_of(spec)
-    store.create(root.calibration(sha256), calibration.encode(), writer=new_writer())
+    preflight = open_store(root.uri, spec.storage.access(attempts=PREFLIGHT_ATTEMPTS))
+    store = open_store(root.uri, spec.storage.access())
+    calibration = read_calibration(spec.calibration_uri, spec.storage.access())
     with ExitStack() as own:
         while True:
-            ledger = Ledger(root.uri, store)
+            ledger = Ledger(root.uri, preflight)
             number = ledger.last + 1
-            begun = store.exists(RunFolder(root.scan(number)).job)
+            begun = preflight.exists(RunFolder(root.scan(number)).job)
             if begun:
                 listener.step(f"Finishing scan {number}, which was begun before")
             try:
                 result = run_job(
                     next_scan(spec, ledger),
-                    to_score(spec, calibration, sha256, ledger),
+                    to_score(spec, calibration, ledger),
                     listener=listener,
                     address=address,
                     verbose=verbose,
@@ -82,7 +82,9 @@ def run_scan(
             except NothingNewError as error:
                 listener.step(str(error))
                 return _nothing_new(root, ledger.last, alerts, store)
-            decided, drift = _close(root, number, ledger, store)
+            except SpecError as error:
+                raise SpecError(f"{error}{_how_to_abandon(root, number)}" if begun else str(error)) from error
+            decided, drift = _close(root, number, calibration, ledger, store)
             if not begun:
                 break
     problems = send_alerts(root, number, alerts, store)
@@ -90,16 +92,11 @@ def run_scan(
     return replace(result, uri=root.uri, manifest=result.manifest | {"scan": found})
 
 
-def scan_calibration_of(spec: ScanSpec) -> tuple[CalibrationFile, str]:
-    """The calibration that a spec's scans are made with, and its SHA-256.
-
-    Raises:
-        SpecError: if there is none, or it is of another model.
-    """
-    calibration, sha256 = read_calibration(spec.calibration_uri, spec.storage.access())
-    model = fetch_model(spec.model, spec.storage.access(attempts=PREFLIGHT_ATTEMPTS))
-    check_calibration(calibration, model.digests["weights"], name=spec.calibration_uri)
-    return calibration, sha256
+def _how_to_abandon(root: ScanRoot, number: int) -> str:
+    return (
+        f" Scan {number} was begun and has to be finished first, as it was begun; or delete "
+        f"{root.scan(number)}: the next scan then takes what it would have taken."
+    )
 
 
 def next_scan(spec: ScanSpec, ledger: Ledger) -> ScanSpec:
@@ -108,19 +105,23 @@ def next_scan(spec: ScanSpec, ledger: Ledger) -> ScanSpec:
     return spec.model_copy(update={"sink": spec.sink.model_copy(update={"uri": uri})})
 
 
-def to_score(spec: ScanSpec, calibration: CalibrationFile, sha256: str, ledger: Ledger) -> Purpose:
+def to_score(spec: ScanSpec, calibration: KeptCalibration, ledger: Ledger) -> Purpose:
     """The purpose of a scan: to score what is not in the ledger."""
 
     def task(facts: ModelFacts) -> Task:
-        if calibration.score not in facts.scores:
-            raise ModelError(f"{spec.model.name} does not give the score {calibration.score!r}")
-        return calibration.task(spec.scan.heatmap_score)
+        score = calibration.file.score
+        if score not in facts.scores:
+            raise ModelError(f"{spec.model.name} does not give the score {score!r}")
+        return calibration.file.task(spec.scan.heatmap_score)
 
-    return Purpose(task, {"calibration": sha256}, ledger.unseen)
+    return Purpose(task, {"calibration": calibration.sha256}, calibration.check_model, ledger.unseen)
 
 
-def _close(root: ScanRoot, number: int, ledger: Ledger, store: Store) -> tuple[Decided, Drift]:
+def _close(
+    root: ScanRoot, number: int, calibration: KeptCalibration, ledger: Ledger, store: Store
+) -> tuple[Decided, Drift]:
     """What follows a scan's success; repeated, it gives the same."""
+    store.create(root.calibration(calibration.sha256), calibration.body, writer=new_writer())
     folder = RunFolder(root.scan(number))
     record = read_job(folder, store)
     assert record is not None, "the scan that was just finished has a record"
@@ -155,8 +156,7 @@ def _told(decided: Decided, drift: Drift, problems: list[str]) -> dict[str, Any]
 
 def scan_drift(root: ScanRoot, number: int, store: Store) -> Drift:
     """How far a finished scan's images are from those of its calibration."""
-    calibration: CalibrationFile = scan_calibration(root, number, store)
-    reference = calibration.reference()
+    reference = scan_calibration(root, number, store).reference()
     parts = []
     rows = 0
     names = ("status", "anomaly_raw", "embedding", *INPUTS)
@@ -172,10 +172,5 @@ def scan_drift(root: ScanRoot, number: int, store: Store) -> Drift:
         name: np.concatenate([part.column(name).to_numpy() for part in parts]).astype(np.float64)
         for name in INPUTS
     }
-    latents: npt.NDArray[np.float64] | None = None
-    if reference.latents is not None:
-        flat = [
-            p.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False) for p in parts
-        ]
-        latents = np.concatenate(flat).astype(np.float64).reshape(len(scores), -1)
-    return measure_drift(reference, scores, inputs, latents)
+    latents = vectors_of(pa.concat_tables(parts))
+    return measure_drift(reference, scores, inputs, None if latents is None else latents.astype(np.float64))

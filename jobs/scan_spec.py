@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cvcore.anomaly.options import Reduction, ScoreName, ScoreOptions
 from jobs.model_files import model_folder
-from jobs.spec import Fraction, Location, ModelSection, PipelineSpec, Precision, Section
+from jobs.spec import ExactSpec, Fraction, Location, Section
 from jobs.storage import join
 
 CALIBRATION_NAME = "calibration.json"
@@ -27,18 +27,7 @@ class ScoreSection(Section):
         return ScoreOptions(self.sigma, self.reduction, self.neighbors)
 
 
-class AnomalySpec(PipelineSpec):
-    """What both jobs have in common."""
-
-    model: ModelSection
-
-    @property
-    def precision(self) -> Precision:
-        """Always full: scores are compared with the calibration's, which another machine may have made."""
-        return "fp32"
-
-
-class CalibrateSpec(AnomalySpec):
+class CalibrateSpec(ExactSpec):
     """Learn from normal images, which no training saw, what a model's scores mean.
 
     Attributes:
@@ -58,7 +47,7 @@ class ScanSection(Section):
     heatmap_score: Fraction = 0.95
 
 
-class ScanSpec(AnomalySpec):
+class ScanSpec(ExactSpec):
     """Score what no earlier scan into the same sink has seen.
 
     Attributes:

@@ -199,6 +199,17 @@ class PipelineSpec(JobSpec):
         return "auto"
 
 
+class ExactSpec(PipelineSpec):
+    """What the specs of jobs have in common whose numbers are compared with those of other machines."""
+
+    model: ModelSection
+
+    @property
+    def precision(self) -> Precision:
+        """Always full."""
+        return "fp32"
+
+
 class AnnotateSpec(PipelineSpec):
     """Annotate every image, and every frame of every video, below a location with a detector."""
 

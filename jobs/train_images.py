@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import ray
 from ray.data import DataContext
 
 from cvcore.errors import SpecError
+from cvcore.train.stream import Canvases
 from cvcore.types import InputSpec
 from jobs.board import Tally
 from jobs.pinned import PinnedInputs, pin_inputs
@@ -30,8 +29,6 @@ DECODE_CPUS = 0.25
 PARTS = ("train", "held-out")
 MAX_HELD_OUT = 2000
 """More would only make each epoch's measurement slower."""
-
-Canvases = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -137,8 +134,9 @@ class ImageFeed:
     def _keep(self, unit: int, table: pa.Table) -> Canvases:
         usable = table.column("canvas").is_valid().to_numpy()
         bad = table.filter(pa.array(~usable)).select(["uri", "error_code", "error"]).to_pylist()
-        self._failed[unit] = [f"{row['error_code']}: {row['uri']}: {row['error']}" for row in bad]
-        self._check_failures()
+        if bad:
+            self._failed[unit] = [f"{row['error_code']}: {row['uri']}: {row['error']}" for row in bad]
+            self._check_failures()
         every = canvas_array(table.column("canvas"), self._canvas.height, self._canvas.width)
         canvases: Canvases = every[usable]
         if self._kept_bytes + canvases.nbytes <= self._spec.max_cached_bytes:

@@ -15,7 +15,6 @@ from jobs.report.gallery import DEFAULT_SIZES, Candidate, ShelfName, make_shelve
 from jobs.report.page import PageContent, render_page
 from jobs.report.rows import RowBatch, iter_batches
 from jobs.report.run import Decoding, Run, read_decoding, read_run
-from jobs.report.scans import build_scans_report
 from jobs.report.statistics import Statistics, measure
 from jobs.report.videos import video_views
 from jobs.storage import Access, StorageError, Store, is_s3, join, open_store, resolve_location
@@ -126,6 +125,8 @@ def write_report(
     access = access or Access()
     source = store or open_store(run_uri, access)
     if Ledger(run_uri, source).last:
+        from jobs.report.scans import build_scans_report  # imports SciPy
+
         page = build_scans_report(run_uri, store=source, access=access)
     else:
         page = build_report(run_uri, store=source, read_image=read_image, pictures=pictures, access=access)

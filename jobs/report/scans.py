@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 from PIL import Image
@@ -21,7 +19,7 @@ from cvcore.anomaly.drift import Drift
 from cvcore.anomaly.heatmap import decode_heatmap
 from cvcore.errors import SpecError, VeedorError
 from jobs.calibration import CalibrationFile
-from jobs.decisions import ScanRoot, read_decisions, scan_calibration
+from jobs.decisions import ScanRoot, highest, iter_decisions, scan_calibration
 from jobs.ledger import Ledger
 from jobs.model_files import model_folder
 from jobs.report import text
@@ -30,7 +28,7 @@ from jobs.report.page import STYLES, asset_text, content_policy, find_template
 from jobs.report.pictures import data_uri, decode_small, encode_jpeg
 from jobs.report.run import Run, read_decoding, read_run
 from jobs.run_folder import RunFolder
-from jobs.run_rows import iter_tables
+from jobs.run_rows import read_file
 from jobs.storage import Access, ObjectMissing, StorageError, Store, join, open_store
 from jobs.visible import visible
 
@@ -88,7 +86,7 @@ class Bin:
 class _Survey:
     """What one pass over the decisions gives."""
 
-    raws: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    raws: list[npt.NDArray[np.float32]] = field(default_factory=list)
     lines: list[ScanLine] = field(default_factory=list)
     worst: list[dict[str, Any]] = field(default_factory=list)
     passed: list[dict[str, Any]] = field(default_factory=list)
@@ -113,7 +111,7 @@ def build_scans_report(root_uri: str, *, store: Store, access: Access) -> str:
     run = read_run(root.scan(last), store)
     reader = _picture_reader(run, access)
     cards = [[_card(root, row, store, reader) for row in rows] for rows in (survey.worst, survey.passed)]
-    raws = np.concatenate(survey.raws) if survey.raws else np.empty(0)
+    raws = np.concatenate(survey.raws).astype(np.float64) if survey.raws else np.empty(0)
     bins, mark = score_bins(calibration.scores, raws, threshold.raw)
     return find_template(TEMPLATE).render(
         root=visible(root.uri),
@@ -140,24 +138,14 @@ def _survey(root: ScanRoot, last: int, store: Store) -> _Survey:
         run = read_run(root.scan(number), store)
         counts = (run.manifest or {}).get("counts", {"inputs": 0, "failed": 0})
         survey.failures.update((run.manifest or {}).get("failures", {}))
-        decisions = read_decisions(root, number, store)
         anomalies = 0
-        if decisions is not None:
-            anomalies = pc.sum(decisions.column("is_anomaly")).as_py() or 0
-            survey.raws.append(decisions.column("anomaly_raw").to_numpy().astype(np.float64))
-            survey.worst = _highest(survey.worst, decisions, anomalous=True, count=NUM_WORST)
-            survey.passed = _highest(survey.passed, decisions, anomalous=False, count=NUM_PASSED)
+        for decisions in iter_decisions(root, number, store):
+            anomalies += pc.sum(decisions.column("is_anomaly")).as_py() or 0
+            survey.raws.append(decisions.column("anomaly_raw").to_numpy())
+            survey.worst = highest(survey.worst, decisions, anomalous=True, count=NUM_WORST)
+            survey.passed = highest(survey.passed, decisions, anomalous=False, count=NUM_PASSED)
         survey.lines.append(_line(root, number, run, counts, anomalies, store))
     return survey
-
-
-def _highest(
-    before: list[dict[str, Any]], decisions: pa.Table, *, anomalous: bool, count: int
-) -> list[dict[str, Any]]:
-    """The rows of the highest scores so far."""
-    mine = decisions.filter(pc.equal(decisions.column("is_anomaly"), anomalous))
-    best = mine.sort_by([("anomaly_raw", "descending"), ("uri", "ascending")]).slice(0, count).to_pylist()
-    return heapq.nsmallest(count, [*before, *best], key=lambda row: (-row["anomaly_raw"], row["uri"]))
 
 
 def _line(
@@ -295,12 +283,9 @@ def _card(root: ScanRoot, decision: dict[str, Any], store: Store, read: ReadPict
 
 def _find_row(root: ScanRoot, decision: dict[str, Any], store: Store) -> dict[str, Any] | None:
     """The whole row of a decision."""
-    for table in iter_tables(RunFolder(root.scan(decision["scan"])), store, ROW_COLUMNS):
-        for row in table.filter(pc.equal(table.column("uri"), decision["uri"])).to_pylist():
-            if row["frame_index"] == decision["frame_index"]:
-                found: dict[str, Any] = row
-                return found
-    return None
+    table = read_file(RunFolder(root.scan(decision["scan"])), store, decision["part"], ROW_COLUMNS)
+    rows = table.filter(pc.equal(table.column("uri"), decision["uri"])).to_pylist()
+    return next((row for row in rows if row["frame_index"] == decision["frame_index"]), None)
 
 
 def overlay_heatmap(image: Image.Image, values: npt.NDArray[np.float32]) -> Image.Image:

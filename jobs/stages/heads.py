@@ -24,7 +24,7 @@ from cvcore.types import InputSpec
 from jobs.schemas import embed_schema, score_schema
 from jobs.stages.image_heads import CodeHead, RestoreHead
 from jobs.stages.rows import NON_FINITE, Failure, carried_columns, result_table, table_of
-from jobs.stages.settings import CodeTask, DetectTask, EmbedTask, RestoreTask, ScoreTask, Task
+from jobs.stages.tasks import CodeTask, DetectTask, EmbedTask, RestoreTask, ScoreTask, Task
 
 
 class Head(Protocol):
@@ -151,20 +151,21 @@ class ScoreHead:
                 "is_anomaly": pa.nulls(count, pa.bool_()),
                 "heatmap": pa.nulls(count, pa.binary()),
             }
-        scores = [None if r is None else float(task.calibration.normalized(np.float32(r.raw))) for r in rows]
         assert task.threshold is not None, "what is calibrated has a threshold"
-        # As stored, so that deciding again from the rows gives the same.
-        decisions = [None if r is None else bool(np.float32(r.raw) > task.threshold) for r in rows]
+        # As stored, so that deciding again from the rows gives the same; rows without a score are masked.
+        raws = np.array([0.0 if r is None else r.raw for r in rows], np.float32)
+        absent = np.array([r is None for r in rows], bool)
+        scores, decisions = task.calibration.normalized(raws), raws > task.threshold
         heatmaps = [
             encode_heatmap(r.heatmap, center=task.map_center, scale=task.map_scale)
-            if r is not None and r.heatmap is not None and (anomalous or (score or 0) >= task.heatmap_score)
+            if r is not None and r.heatmap is not None and (anomalous or score >= task.heatmap_score)
             else None
             for r, score, anomalous in zip(rows, scores, decisions, strict=True)
         ]
         return {
-            "anomaly_score": pa.array(scores, pa.float32()),
+            "anomaly_score": pa.array(scores, pa.float32(), mask=absent),
             "anomaly_raw": raw,
-            "is_anomaly": pa.array(decisions, pa.bool_()),
+            "is_anomaly": pa.array(decisions, pa.bool_(), mask=absent),
             "heatmap": pa.array(heatmaps, pa.binary()),
         }
 

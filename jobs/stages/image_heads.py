@@ -21,7 +21,7 @@ from cvcore.metrics.restoration import mean_ssim, psnr
 from cvcore.types import InputSpec
 from jobs.schemas import code_schema, restore_schema
 from jobs.stages.rows import NON_FINITE, carried_columns, table_of
-from jobs.stages.settings import CodeTask, RestoreTask
+from jobs.stages.tasks import CodeTask, RestoreTask
 
 NOISE_SEED = 0
 

@@ -20,8 +20,13 @@ from tests.faults.numbered import ENVIRONMENT, Book, arm
 from tests.runs import ROOT
 
 IMPORTED_ONCE = [
-    "cluster.console", "jobs.catalog", "jobs.execute", "jobs.storage.s3", "tests.faults.numbered",
-]  # fmt: skip
+    "cluster.console",
+    "jobs.annotate",
+    "jobs.scan",
+    "jobs.execute",
+    "jobs.storage.s3",
+    "tests.faults.numbered",
+]
 LAST_WORDS_WITHIN_S = 10
 SKIPPED_IDS = 2**18
 RUNTIME_ENVIRONMENT = "RAY_JOB_CONFIG_JSON_ENV_VAR"

@@ -154,6 +154,28 @@ def test_a_threshold_changes_decisions_and_no_score(model: Path, tmp_path: Path)
     assert scan(model, tmp_path / "in", out).manifest["scan"]["target_fpr"] == 0.3
 
 
+def test_a_scan_that_was_begun_otherwise_says_how_to_go_on(model: Path, tmp_path: Path) -> None:
+    source, out = write_plates(tmp_path / "in", 3), tmp_path / "out"
+    scan(model, source, out)
+    for name in (
+        "_veedor/ledger/scan-000001.parquet",
+        "scans/000001/_SUCCESS.json",
+    ):  # as if it had been killed
+        (out / name).unlink()
+    with pytest.raises(
+        SpecError, match=r"heatmap_score was 0.95 and is 0.5.*delete .*scans/000001: the next"
+    ):
+        scan(model, source, out, scan={"heatmap_score": 0.5})
+    shutil.rmtree(out / "scans" / "000001")
+    assert scan(model, source, out, scan={"heatmap_score": 0.5}).manifest["scan"]["scored"] == 3
+
+
+def test_nothing_is_written_before_a_scan_is_known_to_be_possible(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError):
+        scan(model, tmp_path / "none", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_drift_is_told(model: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for index in range(30):

@@ -14,7 +14,8 @@ from cvcore.image.decode import decode_to_canvas
 from cvcore.models import ModelSource, build_model
 from cvcore.retrieve.embed import embed
 from jobs.embed import EmbedSpec, run_embed
-from jobs.index import add_to_index, evaluate_index, find_duplicates, open_index
+from jobs.index import add_to_index, open_index
+from jobs.neighbors import evaluate_index, find_duplicates
 from jobs.outcome import RunResult
 from jobs.progress import SilentListener
 from jobs.search import answer_page, search_image

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,10 @@ from typing import Any
 import pytest
 
 from cvcore.errors import SpecError
-from jobs.catalog import find_job
+from jobs.catalog import JOBS, find_job
 from jobs.spec import AnnotateSpec, build_spec, load_yaml
 from jobs.storage import resolve_location
+from tests.data import ROOT
 
 MINIMAL = {"source": {"uri": "s3://fleet/photos/"}, "sink": {"uri": "s3://fleet/out/"}}
 
@@ -57,6 +60,23 @@ def test_a_missing_section_is_named() -> None:
 def test_an_unknown_job_suggests_the_nearest() -> None:
     with pytest.raises(SpecError, match="Did you mean 'annotate'"):
         find_job({"job": "anotate"})
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_job_of_the_catalogue_is_what_it_says(name: str) -> None:
+    entry = JOBS[name]
+    assert entry.spec.model_fields["job"].default == name
+    assert callable(entry.run)
+    assert entry.purpose is None or callable(entry.purpose)
+
+
+def test_a_finished_job_is_found_without_torch_ray_or_scipy() -> None:
+    code = (
+        "import sys; from jobs.catalog import find_job; find_job({}).spec; find_job({}).run; "
+        "print({'torch', 'ray', 'scipy', 'PIL', 'faiss', 'constriction'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("text", ["a: [", "just words", "!!python/object/apply:os.system ['true']", ""])

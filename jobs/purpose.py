@@ -1,0 +1,52 @@
+"""What a job runs a model for: what tells the jobs over images and frames apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cvcore.errors import ModelError, SpecError
+from jobs.model_facts import ModelFacts
+from jobs.spec import AnnotateSpec, PipelineSpec
+from jobs.stages.tasks import DetectTask, Task
+from jobs.storage import ObjectInfo
+
+
+class NothingNewError(SpecError):
+    """There is nothing that was not taken before."""
+
+
+def admit_any(digests: Mapping[str, str]) -> None:
+    """Every model will do."""
+    del digests
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a job runs a model for.
+
+    Attributes:
+        task: of the actors, by what the model can do; raises `ModelError` if it cannot do it.
+        digests: of what decides the rows beside the model.
+        admit: looks at the model's digests before anything is listed; raises `SpecError` for another's.
+        unseen: passes on what is to be taken of what is listed; None takes all.
+    """
+
+    task: Callable[[ModelFacts], Task]
+    digests: Mapping[str, str] = field(default_factory=dict)
+    admit: Callable[[Mapping[str, str]], None] = admit_any
+    unseen: Callable[[Iterable[ObjectInfo]], Iterable[ObjectInfo]] | None = None
+
+
+def to_detect(spec: PipelineSpec) -> Purpose:
+    """The purpose of an annotate job."""
+    assert isinstance(spec, AnnotateSpec)
+
+    def task(facts: ModelFacts) -> Task:
+        if not facts.detects:
+            raise ModelError(
+                f"{spec.model.name} is not a detector: annotate needs one (veedor models lists them)"
+            )
+        return DetectTask(spec.annotate.detect_options())
+
+    return Purpose(task)
