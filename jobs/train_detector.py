@@ -16,7 +16,7 @@ from cvcore.ops.anchors import fit_anchors
 from cvcore.train.augment import AugmentOptions
 from cvcore.train.batches import Batch, Shard, steps_per_epoch
 from cvcore.train.epochs import ShareScore, Standing
-from cvcore.train.loop import detector_loss
+from cvcore.train.loop import DetectorLoss, detector_loss
 from cvcore.train.progress import Progress
 from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
 from cvcore.train.samples import Dataset, document_labels, load_dataset, read_document
@@ -42,10 +42,10 @@ class DetectorRun:
         return self.model.config
 
     def network(self) -> nn.Module:
-        return self.model
+        return DetectorLoss(self.model)
 
     def progress(self, network: nn.Module, *, bf16: bool) -> DetectorProgress:
-        compute = detector_loss(self.model, network, self.model.loss, bf16=bf16)
+        compute = detector_loss(self.model, network, bf16=bf16)
         steps = steps_per_epoch(len(self._train.samples), self.spec.batch_size, self._shard.world_size)
         return Progress(self.model, network, compute, optimize_options(self.spec, steps))
 

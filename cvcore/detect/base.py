@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cvcore.detect.truth import Truth
 from cvcore.image.fit import Fit, clip_boxes
 from cvcore.image.normalize import unit_floats
 from cvcore.types import Detections, DetectOptions, InputSpec
@@ -95,6 +96,47 @@ class Detector(nn.Module, ABC):
     def predict(self, canvases: Tensor, fits: Sequence[Fit], options: DetectOptions) -> list[Detections]:
         """`preprocess`, `forward` and `postprocess` in one call."""
         return self.postprocess(self(self.preprocess(canvases, fits)), fits, options)
+
+
+class TrainableDetector(Detector):
+    """A detector that learns.
+
+    Attributes:
+        config: JSON-able keyword arguments of its builder in the catalogue, labels apart.
+    """
+
+    config: dict[str, Any]
+
+    @abstractmethod
+    def losses(self, images: Any, truth: Truth) -> dict[str, Tensor]:
+        """The loss of a batch, as scalars by name: `total` is what is minimised, others are its terms.
+
+        Called in training mode. A batch without any box has a finite loss too.
+
+        Args:
+            images: what `preprocess` gave for the batch's canvases.
+            truth: boxes in canvas pixels.
+        """
+
+
+class ProposalDetector(TrainableDetector):
+    """A detector of regions that another method proposes (R-CNN, Fast R-CNN).
+
+    `preprocess` makes the proposals itself, by `propose`, unless they are given.
+    """
+
+    @abstractmethod
+    def propose(self, canvas: Tensor, fit: Fit) -> Tensor:
+        """Regions of one (H, W, 3) uint8 canvas, best first: (P, 4) float32 xyxy, canvas pixels."""
+
+    @abstractmethod
+    def preprocess(
+        self,
+        canvases: Tensor,
+        fits: Sequence[Fit] | None = None,
+        proposals: Sequence[Tensor] | None = None,
+    ) -> Any:
+        """See `Detector.preprocess`; `proposals` are (P, 4) xyxy canvas pixels for each image."""
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

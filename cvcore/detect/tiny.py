@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvcore.detect.base import Detector
-from cvcore.detect.yolo_loss import Truth, YoloLoss, YoloLossOptions, yolo_loss
+from cvcore.detect.base import TrainableDetector
+from cvcore.detect.truth import Truth
+from cvcore.detect.yolo_loss import YoloLossOptions, yolo_loss
 from cvcore.image.fit import Fit
 from cvcore.ops.anchors import decode_head
 from cvcore.ops.boxes import select_detections
@@ -83,7 +84,7 @@ class Body(nn.Module):
         return map8, map16, self.stage5(map16)
 
 
-class TinyDetector(Detector):
+class TinyDetector(TrainableDetector):
     """The network, its decoding, and the configuration that rebuilds it.
 
     Attributes:
@@ -151,10 +152,17 @@ class TinyDetector(Detector):
         scores = torch.cat([level_scores for _, level_scores in decoded], dim=1)
         return [select_detections(b, s, options) for b, s in zip(boxes, scores, strict=True)]
 
-    def loss(self, raw: tuple[Tensor, ...], truth: Truth, options: YoloLossOptions = LOSS) -> YoloLoss:
-        """The loss of a batch; see `yolo_loss`."""
+    def losses(self, images: Tensor, truth: Truth) -> dict[str, Tensor]:
+        """See `TrainableDetector.losses` and `yolo_loss`."""
+        raw = self(images)
         anchors = [truth.boxes.new_tensor(scale) for scale in self.anchors]
-        return yolo_loss(raw, truth, anchors, STRIDES, scale_xy=SCALE_XY, options=options)
+        loss = yolo_loss(raw, truth, anchors, STRIDES, scale_xy=SCALE_XY, options=LOSS)
+        return {
+            "total": loss.total,
+            "box": loss.box,
+            "objectness": loss.objectness,
+            "classes": loss.classes,
+        }
 
 
 def build_tiny(

@@ -16,30 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cvcore.detect.truth import Truth
 from cvcore.ops.anchors import cell_grid, decode_boxes, shape_iou, split_raw
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """The ground truth of a batch.
-
-    Attributes:
-        boxes: (N, 4) float32, xyxy, canvas pixels.
-        label_ids: (N,) int64.
-        image_index: (N,) int64, which image of the batch each box is in.
-    """
-
-    boxes: Tensor
-    label_ids: Tensor
-    image_index: Tensor
-
-    def __post_init__(self) -> None:
-        n = self.boxes.shape[0]
-        if self.boxes.shape != (n, 4) or self.label_ids.shape != (n,) or self.image_index.shape != (n,):
-            raise ValueError(
-                f"ground truth disagrees in shape: boxes {tuple(self.boxes.shape)}, label_ids "
-                f"{tuple(self.label_ids.shape)}, image_index {tuple(self.image_index.shape)}"
-            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvcore.detect.yolo_loss import Truth
+from cvcore.detect.truth import Truth
 from cvcore.train.augment import AugmentOptions, View, augment
 from cvcore.train.samples import Sample
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Canvases, (B, H, W, 3) uint8, and their ground truth in canvas pixels."""
+    """What one step learns from.
+
+    Attributes:
+        canvases: (B, H, W, 3) uint8.
+        truth: in canvas pixels.
+        proposals: for each image (P, 4) xyxy canvas pixels, where the dataset has them.
+    """
 
     canvases: Tensor
     truth: Truth
+    proposals: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,42 +8,50 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cvcore.detect.base import Detector
-from cvcore.detect.yolo_loss import Truth, YoloLoss
+from cvcore.detect.base import Detector, ProposalDetector, TrainableDetector
 from cvcore.metrics.detection import DetectionMetrics, evaluate_detections
 from cvcore.train.batches import Batch
 from cvcore.train.progress import Terms
 from cvcore.train.samples import Dataset
 from cvcore.types import DetectOptions
 
-LossFunction = Callable[[Any, Truth], YoloLoss]
 EVALUATION = DetectOptions(min_score=0.01, nms_iou=0.5, max_detections=100)
 
 
+class DetectorLoss(nn.Module):
+    """A detector's losses as a module's forward pass, which is what a distributed wrapper can wrap."""
+
+    def __init__(self, model: TrainableDetector) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """See `TrainableDetector.losses`."""
+        device = next(self.model.parameters()).device
+        canvases, truth = batch.canvases.to(device), batch.truth.to(device)
+        if isinstance(self.model, ProposalDetector):
+            images = self.model.preprocess(canvases, proposals=batch.proposals)
+        else:
+            images = self.model.preprocess(canvases)
+        return self.model.losses(images, truth)
+
+
 def detector_loss(
-    model: Detector, network: nn.Module, loss: LossFunction, *, bf16: bool = False
+    model: TrainableDetector, network: nn.Module, *, bf16: bool = False
 ) -> Callable[[Batch], Terms]:
-    """What `Progress` computes for a detector; terms `total`, `box`, `objectness` and `classes`.
+    """What `Progress` computes for a detector.
 
     Args:
         model: the bare model.
-        network: what is called forward: the model itself, or its distributed wrapper.
-        loss: of the model's raw outputs.
+        network: a `DetectorLoss` of it, or its distributed wrapper.
         bf16: run the forward pass in bfloat16 where the operator allows; weights stay float32.
     """
 
     def compute(batch: Batch) -> Terms:
         device = next(model.parameters()).device
-        images = model.preprocess(batch.canvases.to(device))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            raw = network(images)
-        found = loss(raw, _truth_on(batch.truth, device))
-        return {
-            "total": found.total,
-            "box": found.box,
-            "objectness": found.objectness,
-            "classes": found.classes,
-        }
+            terms: Terms = network(batch)
+        return terms
 
     return compute
 
@@ -81,7 +89,3 @@ def coco_results(
         }
         for (x1, y1, x2, y2), score, label_id in rows
     ]
-
-
-def _truth_on(truth: Truth, device: torch.device) -> Truth:
-    return Truth(truth.boxes.to(device), truth.label_ids.to(device), truth.image_index.to(device))

@@ -17,7 +17,7 @@ from cvcore.detect.tiny import build_tiny
 from cvcore.errors import SpecError
 from cvcore.scenes import SceneSpec, write_scenes
 from cvcore.train.batches import ALONE, steps_per_epoch
-from cvcore.train.loop import detector_loss
+from cvcore.train.loop import DetectorLoss, detector_loss
 from cvcore.train.progress import OptimizeOptions, Progress
 from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
 from cvcore.train.samples import load_dataset
@@ -123,7 +123,7 @@ def bare_run(spec: DetectorTrainSpec) -> tuple[DetectorProgress, Iterator[Detect
         for folder in (spec.data, spec.val_data)
     )
     total = spec.epochs * steps_per_epoch(len(train.samples), spec.batch_size)
-    compute = detector_loss(model, model, model.loss)
+    compute = detector_loss(model, DetectorLoss(model))
     progress = Progress(model, model, compute, OptimizeOptions(spec.lr, total, total // 4))
     return progress, detector_epochs(progress, train, held_out, RunOptions(spec.epochs, spec.batch_size))
 

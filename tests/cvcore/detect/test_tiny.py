@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from cvcore.detect.tiny import SCALE_XY, STRIDES, TinyDetector, build_tiny
-from cvcore.detect.yolo_loss import Truth, assign
+from cvcore.detect.truth import Truth
+from cvcore.detect.yolo_loss import assign
 from cvcore.image.fit import plan_fit
 from cvcore.ops.anchors import encode_boxes
 from cvcore.scenes import PART_NAMES
@@ -113,7 +114,7 @@ def test_learns_one_image_by_heart() -> None:
     images, losses = model.preprocess(canvas), []
     for _ in range(60):
         optimizer.zero_grad()
-        loss = model.loss(model(images), truth).total
+        loss = model.losses(images, truth)["total"]
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

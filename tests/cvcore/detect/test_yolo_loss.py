@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cvcore.detect.yolo_loss import Truth, YoloLossOptions, assign, yolo_loss
+from cvcore.detect.truth import Truth
+from cvcore.detect.yolo_loss import YoloLossOptions, assign, yolo_loss
 from cvcore.ops.anchors import encode_boxes
 
 ANCHORS = (torch.tensor([[16.0, 16.0], [30.0, 18.0]]), torch.tensor([[40.0, 44.0], [80.0, 70.0]]))

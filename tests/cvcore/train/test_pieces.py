@@ -15,7 +15,7 @@ from cvcore.train.augment import AugmentOptions
 from cvcore.train.average import WeightAverage
 from cvcore.train.batches import Batch, Shard, ahead, epoch_batches, steps_per_epoch
 from cvcore.train.epochs import Standing
-from cvcore.train.loop import detector_loss
+from cvcore.train.loop import DetectorLoss, detector_loss
 from cvcore.train.progress import LossIsNotFiniteError, OptimizeOptions, Progress
 from cvcore.train.run import RunOptions, detector_epochs
 from cvcore.train.samples import Dataset, load_dataset
@@ -121,7 +121,7 @@ def make_progress(epochs: int, dataset: Dataset) -> Progress[TinyDetector, Batch
     torch.manual_seed(3)
     model = build_tiny(width=4, input_size=96)
     total = epochs * steps_per_epoch(len(dataset.samples), 4)
-    return Progress(model, model, detector_loss(model, model, model.loss), OptimizeOptions(3e-3, total, 2))
+    return Progress(model, model, detector_loss(model, DetectorLoss(model)), OptimizeOptions(3e-3, total, 2))
 
 
 def test_a_run_that_was_interrupted_makes_the_same_steps(dataset: Dataset) -> None:
