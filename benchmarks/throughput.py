@@ -33,7 +33,7 @@ from common import ROOT, Claim, argument_parser, report
 from benchmarks.peers import events
 from cvcore.checkpoint import save_checkpoint
 from cvcore.detect.base import Detector
-from cvcore.detect.tiny import build_tiny
+from cvcore.detect.yolo import build_tiny
 from cvcore.image.decode import CanvasImage, decode_to_canvas
 from cvcore.image.limits import DecodeLimits
 from cvcore.models import build_model

@@ -87,6 +87,24 @@ def _autoencoder(builder: str, summary: str, *, canvas: int, num_parameters: int
     )
 
 
+def _yolo(version: str, summary: str, canvas: int, num_parameters: int, paper: str) -> ModelEntry:
+    return ModelEntry(
+        task="detect",
+        summary=f"{summary}; for training, Darknet's weights start it",
+        builder="cvcore.detect.yolo:build_yolo",
+        config=MappingProxyType({"version": version}),
+        input_height=canvas,
+        input_width=canvas,
+        num_parameters=num_parameters,
+        num_labels=20,
+        label_set="Pascal VOC's 20 classes",
+        paper=paper,
+    )
+
+
+_YOLO_V1 = "Redmon et al. 2015, You Only Look Once: Unified, Real-Time Object Detection"
+_YOLO_V2 = "Redmon and Farhadi 2016, YOLO9000: Better, Faster, Stronger"
+_YOLO_V3 = "Redmon and Farhadi 2018, YOLOv3: An Incremental Improvement"
 _SSD = "Liu et al. 2016, SSD: Single Shot MultiBox Detector"
 _MOBILE_V3 = "Howard et al. 2019, Searching for MobileNetV3"
 _FASTER = "Ren et al. 2015, Faster R-CNN"
@@ -97,7 +115,7 @@ CATALOG: dict[str, ModelEntry] = {
     "tiny": ModelEntry(
         task="detect",
         summary="Small three-scale detector, quick on CPUs; its weights come with the package",
-        builder="cvcore.detect.tiny:build_tiny",
+        builder="cvcore.detect.yolo:build_tiny",
         input_height=320,
         input_width=320,
         num_parameters=1_242_643,
@@ -164,6 +182,16 @@ CATALOG: dict[str, ModelEntry] = {
         num_parameters=46_359_409,
         paper=_VIT_DET,
     ),
+    "yolov1": _yolo("v1", "YOLO v1: 24 convolutions, 7 x 7 cells", 448, 271_716_734, _YOLO_V1),
+    "yolov1_fast": _yolo("v1-fast", "Fast YOLO: v1 with 9 convolutions", 448, 236_720_462, _YOLO_V1),
+    "yolov1_tiny": _yolo(
+        "v1-tiny", "v1 with 8 convolutions and one connected layer", 448, 27_095_374, _YOLO_V1
+    ),
+    "yolov1_vgg16": _yolo("v1-vgg16", "YOLO v1 on VGG-16's convolutions", 448, 259_304_830, _YOLO_V1),
+    "yolov2": _yolo("v2", "YOLOv2 on Darknet-19, five anchors", 416, 50_655_389, _YOLO_V2),
+    "yolov2_tiny": _yolo("v2-tiny", "YOLOv2 with nine convolutions", 416, 15_861_773, _YOLO_V2),
+    "yolov3": _yolo("v3", "YOLOv3 on Darknet-53, three scales", 416, 61_626_049, _YOLO_V3),
+    "yolov3_tiny": _yolo("v3-tiny", "YOLOv3-tiny, two scales", 416, 8_713_766, _YOLO_V3),
     "darknet19": ModelEntry(
         task="classify",
         summary="Darknet-19 classifier; weights are Darknet's .weights files",
@@ -226,12 +254,29 @@ def is_cfg(name: str) -> bool:
     return name.lower().endswith(".cfg")
 
 
+DARKNET = "darknet"
+_DARKNET_ENTRY = ModelEntry(
+    task="detect",
+    summary="A detector of a .cfg, trained here; its checkpoint holds the .cfg",
+    builder="cvcore.detect.yolo:build_darknet",
+    input_height=0,
+    input_width=0,
+    num_parameters=0,
+    num_labels=1,
+    label_set="its dataset's",
+    paper="",
+)
+"""What checkpoints of trained `.cfg`s name; nothing that a user names, so it is not listed."""
+
+
 def find_model(name: str) -> ModelEntry:
     """Return the entry called `name`.
 
     Raises:
         ModelError: if there is none; the message lists those that are.
     """
+    if name == DARKNET:
+        return _DARKNET_ENTRY
     if name not in CATALOG:
         raise ModelError(
             f"there is no model {name!r}.{did_you_mean(name, CATALOG)} Models: {', '.join(CATALOG)}. "

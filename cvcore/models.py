@@ -60,7 +60,16 @@ def build_model(source: ModelSource) -> nn.Module:
     from cvcore.checkpoint import is_checkpoint
 
     model = _build_checkpoint(source) if is_checkpoint(source.weights) else _build_foreign(source)
-    return model.eval()
+    model.eval()
+    _fuse(model)
+    return model
+
+
+def _fuse(model: nn.Module) -> None:
+    from cvcore.darknet.model import DarknetModel
+
+    if isinstance(model, DarknetModel):
+        model.network.fuse()
 
 
 def build_darknet19(labels: tuple[str, ...] | None = None, *, size: int = 256) -> DarknetClassifier:

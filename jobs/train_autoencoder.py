@@ -83,6 +83,10 @@ class AutoencoderRun:
     def config(self) -> dict[str, Any]:
         return self.spec.config
 
+    @property
+    def model_name(self) -> str:
+        return self.spec.model
+
     def network(self) -> nn.Module:
         return LossModule(self.model)
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from cvcore.checkpoint import Checkpoint, load_into, read_checkpoint
-from cvcore.detect.tiny import ANCHORS, STRIDES, TinyDetector, build_tiny
+from cvcore.catalog import DARKNET, find_model, is_cfg
+from cvcore.darknet.detector import DarknetDetector
+from cvcore.detect.base import ProposalDetector, TrainableDetector
 from cvcore.errors import SpecError
+from cvcore.models import build_entry
 from cvcore.ops.anchors import fit_anchors
+from cvcore.start import start_from
 from cvcore.train.augment import AugmentOptions
 from cvcore.train.batches import Batch, Shard, steps_per_epoch
 from cvcore.train.epochs import ShareScore, Standing
@@ -21,11 +25,14 @@ from cvcore.train.progress import Progress
 from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
 from cvcore.train.samples import Dataset, document_labels, load_dataset, read_document
 from cvcore.types import InputSpec
+from jobs.model_files import read_part
 from jobs.storage import StorageError, join, open_store
 from jobs.train_run import optimize_options
 from jobs.train_spec import DetectorTrainSpec
 
-DetectorProgress = Progress[TinyDetector, Batch]
+DetectorProgress = Progress[TrainableDetector, Batch]
+
+SIZE_STEP = 32
 
 
 class DetectorRun:
@@ -41,13 +48,22 @@ class DetectorRun:
     def config(self) -> dict[str, Any]:
         return self.model.config
 
+    @property
+    def model_name(self) -> str:
+        return DARKNET if is_cfg(self.spec.model) else self.spec.model
+
     def network(self) -> nn.Module:
         return DetectorLoss(self.model)
 
     def progress(self, network: nn.Module, *, bf16: bool) -> DetectorProgress:
         compute = detector_loss(self.model, network, bf16=bf16)
         steps = steps_per_epoch(len(self._train.samples), self.spec.batch_size, self._shard.world_size)
-        return Progress(self.model, network, compute, optimize_options(self.spec, steps))
+        return Progress(
+            self.model,
+            network,
+            compute,
+            optimize_options(self.spec, steps, weight_decay=self.spec.weight_decay),
+        )
 
     def reports(
         self, progress: DetectorProgress, *, first_epoch: int, standing: Standing, share: ShareScore
@@ -93,7 +109,14 @@ def check_detector_data(spec: DetectorTrainSpec) -> None:
         raise SpecError(
             f"{spec.num_workers} workers need as many images, {spec.data} has {len(documents[0]['images'])}"
         )
-    read_init(spec, document_labels(documents[0]))
+    labels = document_labels(documents[0])
+    planned = plan_detector(spec, labels)
+    if spec.anchors == "fit":
+        _num_anchors(planned, spec)
+    if spec.multi_scale and not (isinstance(planned, DarknetDetector) and planned.num_anchors):
+        raise SpecError(f"{spec.model} has one canvas only: leave multi_scale out")
+    if spec.init is not None:
+        read_part(spec.init, spec.access)
 
 
 def read_file(spec: DetectorTrainSpec, folder: str, name: str) -> bytes:
@@ -104,54 +127,80 @@ def read_file(spec: DetectorTrainSpec, folder: str, name: str) -> bytes:
     return open_store(folder, spec.access.within(folder)).read(location)
 
 
-def prepare_run(spec: DetectorTrainSpec, labels: tuple[str, ...]) -> tuple[Dataset, Dataset, TinyDetector]:
+def prepare_run(
+    spec: DetectorTrainSpec, labels: tuple[str, ...]
+) -> tuple[Dataset, Dataset, TrainableDetector]:
     """Both datasets on the model's canvas, and the model with its first weights."""
-    options: dict[str, Any] = {}
-    start = read_init(spec, labels)
-    if start is not None:
-        options = dict(start.config)
-    if spec.width is not None:
-        options["width"] = spec.width
-    if spec.input_size is not None:
-        options["input_size"] = spec.input_size
-    canvas = build_tiny(labels, **options).input_spec
-    train = load_dataset(partial(read_file, spec, spec.data), labels, canvas)
-    held_out = load_dataset(partial(read_file, spec, spec.val_data), labels, canvas)
+    planned = plan_detector(spec, labels)
+    train, held_out = (
+        load_dataset(partial(read_file, spec, folder), labels, planned.input_spec)
+        for folder in (spec.data, spec.val_data)
+    )
+    more: dict[str, Any] = {}
     if spec.anchors == "fit":
-        options["anchors"] = _clustered(train, spec.seed)
+        more["anchors"] = _clustered(train, _num_anchors(planned, spec), spec.seed)
     torch.manual_seed(spec.seed)
-    model = build_tiny(labels, **options)
-    if start is not None:
-        load_into(model, start.state, name=str(spec.init))
+    model = _build(spec, labels, more)
+    if spec.init is not None:
+        start_from(model, read_part(spec.init, spec.access), name=spec.init, sha256=spec.sha256)
+    if isinstance(model, ProposalDetector):
+        train, held_out = (_with_proposals(dataset, model) for dataset in (train, held_out))
     return train, held_out, model
 
 
-def read_init(spec: DetectorTrainSpec, labels: tuple[str, ...]) -> Checkpoint | None:
-    """The checkpoint to start from, if the spec names one.
+def plan_detector(spec: DetectorTrainSpec, labels: tuple[str, ...]) -> TrainableDetector:
+    """The model without memory for its weights: whether its configuration holds, and what it reads.
 
     Raises:
-        WeightsError: if it is none.
-        SpecError: if it is another model's, or for other labels.
+        ModelError: for one that does not.
     """
-    if spec.init is None:
-        return None
-    start = read_checkpoint(open_store(spec.init, spec.access).read(spec.init))
-    if start.model != spec.model or start.labels != labels:
-        raise SpecError(
-            f"{spec.init} is a {start.model!r} for {list(start.labels)}; the run trains a {spec.model!r} "
-            f"for {list(labels)}: leave init out to start from random weights"
-        )
-    return start
+    with torch.device("meta"):
+        return _build(spec, labels, {})
 
 
-def _clustered(train: Dataset, seed: int) -> list[list[list[float]]]:
-    """Anchors of the training boxes, three for each stride, small ones at fine strides."""
+def _build(spec: DetectorTrainSpec, labels: tuple[str, ...], more: dict[str, Any]) -> TrainableDetector:
+    name, config = spec.model, spec.config | more
+    if is_cfg(name):
+        name, config = DARKNET, config | {"cfg": read_part(name, spec.access).decode(errors="replace")}
+    model = build_entry(find_model(name), labels, config, name=spec.model)
+    assert isinstance(model, TrainableDetector), "the spec admits detectors that train"
+    return model
+
+
+def _with_proposals(dataset: Dataset, model: ProposalDetector) -> Dataset:
+    samples = [
+        replace(sample, proposals=model.propose(torch.from_numpy(sample.canvas), sample.fit))
+        for sample in dataset.samples
+    ]
+    return replace(dataset, samples=tuple(samples))
+
+
+def _num_anchors(model: TrainableDetector, spec: DetectorTrainSpec) -> int:
+    count = model.num_anchors if isinstance(model, DarknetDetector) else 0
+    if not count:
+        raise SpecError(f"{spec.model} has no anchors to fit: leave anchors out")
+    return count
+
+
+def _clustered(train: Dataset, num_anchors: int, seed: int) -> list[list[float]]:
+    """Anchors of the training boxes, smallest first."""
     sizes = torch.cat([sample.boxes[:, 2:] - sample.boxes[:, :2] for sample in train.samples])
-    per_stride = len(ANCHORS[0])
-    centers = fit_anchors(sizes, per_stride * len(STRIDES), seed=seed).tolist()
-    return [centers[first : first + per_stride] for first in range(0, len(centers), per_stride)]
+    try:
+        found: list[list[float]] = fit_anchors(sizes, num_anchors, seed=seed).tolist()
+    except ValueError as error:
+        raise SpecError(f"anchors cannot be fitted: {error}") from error
+    return found
 
 
 def _run_options(spec: DetectorTrainSpec, canvas: InputSpec) -> RunOptions:
-    augment = AugmentOptions(turn=spec.turn, color=spec.color, fill=canvas.fill)
-    return RunOptions(spec.epochs, spec.batch_size, spec.seed, augment, patience=spec.patience)
+    augment = AugmentOptions(
+        turn=spec.turn, color=spec.color, fill=canvas.fill, min_zoom=spec.min_zoom, max_zoom=spec.max_zoom
+    )
+    sizes = _sizes(canvas) if spec.multi_scale else ()
+    return RunOptions(spec.epochs, spec.batch_size, spec.seed, augment, patience=spec.patience, sizes=sizes)
+
+
+def _sizes(canvas: InputSpec) -> tuple[int, ...]:
+    """YOLOv2's range of canvases, 320 to 608 for 416, for another one's side."""
+    smallest, largest = (round(side * canvas.height / 416 / SIZE_STEP) * SIZE_STEP for side in (320, 608))
+    return tuple(range(max(SIZE_STEP, smallest), largest + 1, SIZE_STEP))

@@ -9,7 +9,7 @@ from torch import nn
 
 from cvcore.checkpoint import save_checkpoint
 from cvcore.train.epochs import EpochReport, ShareScore, Standing
-from cvcore.train.progress import OptimizeOptions, Progress
+from cvcore.train.progress import WEIGHT_DECAY, OptimizeOptions, Progress
 from jobs.storage import join, open_store
 from jobs.train_spec import EpochRecord, EpochsTrainSpec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, save_run
@@ -20,7 +20,7 @@ class TrainRun(Protocol):
 
     Attributes:
         model: with its first weights.
-        labels, config: for the checkpoint.
+        model_name, labels, config: for the checkpoint.
     """
 
     @property
@@ -28,6 +28,9 @@ class TrainRun(Protocol):
 
     @property
     def model(self) -> nn.Module: ...
+
+    @property
+    def model_name(self) -> str: ...
 
     @property
     def labels(self) -> tuple[str, ...]: ...
@@ -50,13 +53,16 @@ class TrainRun(Protocol):
         """An epoch's held-out figures, and more to be told of it if it is the best."""
 
 
-def optimize_options(spec: EpochsTrainSpec, steps_per_epoch: int) -> OptimizeOptions:
+def optimize_options(
+    spec: EpochsTrainSpec, steps_per_epoch: int, *, weight_decay: float = WEIGHT_DECAY
+) -> OptimizeOptions:
     """The schedule of a run."""
     total_steps = spec.epochs * steps_per_epoch
     return OptimizeOptions(
         learning_rate=spec.lr,
         total_steps=total_steps,
         warmup_steps=min(spec.warmup_steps, total_steps // 4),
+        weight_decay=weight_decay,
     )
 
 
@@ -91,7 +97,7 @@ def _write_checkpoint(
     losses = [each.loss for each in (before.history if before else ())]
     body = save_checkpoint(
         progress.average.model.state_dict(),
-        model=spec.model,
+        model=run.model_name,
         config=run.config,
         labels=run.labels,
         training={

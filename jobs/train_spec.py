@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cvcore.catalog import is_cfg
 from cvcore.errors import SpecError, did_you_mean
 from jobs.spec import Fraction, LimitsSection, Location, Section, SourceSection, StorageSection, validate_spec
 from jobs.storage import Access
@@ -83,21 +84,43 @@ class DetectorTrainSpec(EpochsTrainSpec):
 
     Attributes:
         data, val_data: folders with `annotations.json` (COCO instances) and `images/`.
-        width, input_size: see `cvcore.detect.tiny.build_tiny`; None for its own.
+        model: of the catalogue, or a Darknet `.cfg`, whose classes become the dataset's.
+        width, input_size, backbone, loss: arguments of the model's builder; None for its own.
+        options: further ones, by name.
         anchors: `default`, or `fit` to cluster the training boxes.
-        init: a checkpoint to start from instead of random weights; its labels must be the dataset's.
+        init: weights to start from: a checkpoint of the same architecture, with these or other classes;
+            Darknet `.weights`, whole or partial; a torchvision classifier's, for models that have its trunk.
+        sha256: pin of `init`; required for .pt and .pth files.
         turn: whether views may be turned and mirrored in every way; set to false where up means something.
         color: strength of the random colour changes.
+        min_zoom, max_zoom: range of the random scale.
+        multi_scale: another canvas, from 0.75 to 1.5 times the model's, every ten steps; of models that read
+            any.
+        weight_decay: of kernels and matrices.
     """
 
     val_data: Location
-    model: Literal["tiny"] = "tiny"
-    width: Annotated[int, Field(ge=2)] | None = None
+    model: str = "tiny"
+    width: Annotated[float, Field(gt=0)] | None = None
     input_size: Annotated[int, Field(ge=32)] | None = None
+    backbone: str | None = None
+    loss: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
     anchors: Literal["default", "fit"] = "default"
-    init: Location | None = None
+    init: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     turn: bool = True
     color: Fraction = 0.2
+    min_zoom: Annotated[float, Field(gt=0)] = 0.75
+    max_zoom: Annotated[float, Field(gt=0)] = 1.35
+    multi_scale: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments of the model's builder."""
+        named = {name: getattr(self, name) for name in ("width", "input_size", "backbone", "loss")}
+        return {name: value for name, value in named.items() if value is not None} | self.options
 
 
 class NormalsTrainSpec(TrainSpec):
@@ -205,8 +228,19 @@ class MemoryTrainSpec(NormalsTrainSpec):
     CONFIG: ClassVar[tuple[str, ...]] = ("input_size", "backbone", "memory_size", "neighbors")
 
 
+DETECTORS = (
+    "tiny",
+    "yolov1",
+    "yolov1_fast",
+    "yolov1_tiny",
+    "yolov1_vgg16",
+    "yolov2",
+    "yolov2_tiny",
+    "yolov3",
+    "yolov3_tiny",
+)
 TRAIN_SPECS: dict[str, type[TrainSpec]] = {
-    "tiny": DetectorTrainSpec,
+    **dict.fromkeys(DETECTORS, DetectorTrainSpec),
     "dense_autoencoder": AutoencoderTrainSpec,
     "conv_autoencoder": AutoencoderTrainSpec,
     "vae": AutoencoderTrainSpec,
@@ -218,9 +252,13 @@ TRAIN_SPECS: dict[str, type[TrainSpec]] = {
 def build_train_spec(content: dict[str, Any], *, name: str) -> TrainSpec:
     """Validate a training spec's content; raises `SpecError` with a line for each thing that is wrong."""
     model = content.get("model", "tiny")
+    if isinstance(model, str) and is_cfg(model):
+        return validate_spec(content, DetectorTrainSpec, name=name)
     if model not in TRAIN_SPECS:
         hint = did_you_mean(str(model), TRAIN_SPECS)
-        raise SpecError(f"{model!r} cannot be trained.{hint} Models: {', '.join(TRAIN_SPECS)}.")
+        raise SpecError(
+            f"{model!r} cannot be trained.{hint} Models: {', '.join(TRAIN_SPECS)}; or a .cfg file"
+        )
     return validate_spec(content, TRAIN_SPECS[model], name=name)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from cvcore.darknet.head_kinds import HEAD_KINDS
 from cvcore.darknet.kinds import LAYER_KINDS, Context, Kind, keys
@@ -44,11 +45,13 @@ class Cfg:
         input: the canvas that it reads.
         layers: in file order; `layers[i].index == i`.
         unused: keys that no known Darknet reads; they have no effect.
+        sections: what the layers were read from.
     """
 
     input: Shape
     layers: tuple[Layer, ...]
     unused: tuple[UnusedKey, ...] = ()
+    sections: tuple[Section, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -94,11 +97,21 @@ def parse_cfg(text: str, *, height: int | None = None, width: int | None = None)
     canvas = Shape(channels, height or own_height, width or own_width)
     if canvas == cfg.input:
         return cfg
+    return resize_cfg(cfg, height=canvas.height, width=canvas.width)
+
+
+def resize_cfg(cfg: Cfg, *, height: int, width: int) -> Cfg:
+    """The same network on another canvas, pixels; multiples of its stride.
+
+    Raises:
+        CfgError: for a network that has one canvas only, or another multiple.
+    """
+    canvas = Shape(cfg.input.channels, height, width)
     _check_resizable(cfg, canvas)
-    return _infer(canvas, sections, unused)
+    return _infer(canvas, cfg.sections, cfg.unused)
 
 
-def _infer(canvas: Shape, sections: list[Section], net_unused: list[UnusedKey]) -> Cfg:
+def _infer(canvas: Shape, sections: Sequence[Section], net_unused: Sequence[UnusedKey]) -> Cfg:
     layers: list[Layer] = []
     unused = list(net_unused)
     for section in sections:
@@ -109,7 +122,7 @@ def _infer(canvas: Shape, sections: list[Section], net_unused: list[UnusedKey]) 
         layers.append(layer)
     if not layers:
         raise CfgError("the cfg holds [net] and no layer")
-    return Cfg(canvas, tuple(layers), tuple(unused))
+    return Cfg(canvas, tuple(layers), tuple(unused), tuple(sections))
 
 
 def _kind(section: Section) -> Kind:

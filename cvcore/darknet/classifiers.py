@@ -17,7 +17,7 @@ from cvcore.types import InputSpec
 
 # YOLO9000 (Redmon and Farhadi 2016), table 6: (filters, size) of each convolution, one stage a line, a
 # max pooling between stages.
-_DARKNET19 = (
+DARKNET19 = (
     ((32, 3),),
     ((64, 3),),
     ((128, 3), (64, 1), (128, 3)),
@@ -27,7 +27,7 @@ _DARKNET19 = (
 )
 
 # YOLOv3 (Redmon and Farhadi 2018), table 1: (filters, residual blocks) of each stage.
-_DARKNET53 = ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4))
+DARKNET53 = ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4))
 
 _MAXPOOL = "[maxpool]\nsize=2\nstride=2\n"
 _AVGPOOL = "[avgpool]\n"
@@ -37,7 +37,7 @@ _SHORTCUT = "[shortcut]\nfrom=-3\nactivation=linear\n"
 
 def darknet19_cfg(*, num_classes: int = 1000, size: int = 256) -> str:
     """The `.cfg` of Darknet-19 on a `size` x `size` canvas."""
-    stages = ["\n".join(_convolution(filters, kernel) for filters, kernel in stage) for stage in _DARKNET19]
+    stages = ["\n".join(_convolution(filters, kernel) for filters, kernel in stage) for stage in DARKNET19]
     body = f"\n{_MAXPOOL}\n".join(stages)
     return "\n".join([_net(size), body, _classes(num_classes), _AVGPOOL, _SOFTMAX])
 
@@ -45,7 +45,7 @@ def darknet19_cfg(*, num_classes: int = 1000, size: int = 256) -> str:
 def darknet53_cfg(*, num_classes: int = 1000, size: int = 256) -> str:
     """The `.cfg` of Darknet-53 on a `size` x `size` canvas."""
     sections = [_net(size), _convolution(32, 3)]
-    for filters, num_blocks in _DARKNET53:
+    for filters, num_blocks in DARKNET53:
         sections.append(_convolution(filters, 3, stride=2))
         sections += [_convolution(filters // 2, 1), _convolution(filters, 3), _SHORTCUT] * num_blocks
     return "\n".join([*sections, _AVGPOOL, _classes(num_classes), _SOFTMAX])

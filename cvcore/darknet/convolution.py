@@ -55,7 +55,9 @@ class ConvolutionBlock(nn.Module):
         self._initialize(layer.size**2 * channels // layer.groups)
 
     def _initialize(self, fan_in: int) -> None:
-        nn.init.normal_(self.conv.weight, std=math.sqrt(2 / fan_in))
+        # A norm leaves the kernel's scale free, and steps of a fixed size turn a small kernel faster.
+        gain = 2 if self.norm is None else 1 / 3
+        nn.init.normal_(self.conv.weight, std=math.sqrt(gain / fan_in))
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
 

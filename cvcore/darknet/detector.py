@@ -1,25 +1,34 @@
-"""Any Darknet detector, v1 to v3, behind the one detector contract."""
+"""Any Darknet detector, v1 to v3, behind the one detector contract; it trains too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cvcore.darknet.cfg import Cfg
+from cvcore.darknet.convolution import ConvolutionBlock
 from cvcore.darknet.heads import decode_head
-from cvcore.darknet.layers import Detection
+from cvcore.darknet.layers import Detection, Region, Yolo
+from cvcore.darknet.losses import LossKind, darknet_losses
 from cvcore.darknet.model import DarknetModel
-from cvcore.detect.base import Detector
+from cvcore.darknet.network import DarknetNetwork
+from cvcore.darknet.retarget import retarget_cfg
+from cvcore.detect.base import TrainableDetector
+from cvcore.detect.truth import Truth
 from cvcore.errors import ModelError
 from cvcore.image.fit import Fit
 from cvcore.ops.boxes import select_detections
 from cvcore.types import Detections, DetectOptions, InputSpec
 
 
-class DarknetDetector(DarknetModel, Detector):
+class DarknetDetector(DarknetModel, TrainableDetector):
     """A detector built from a `.cfg`.
+
+    Attributes:
+        config: of `cvcore.detect.yolo.build_darknet`, unless what built it sets another builder's.
+        loss_kind: what it is trained by; see `cvcore.darknet.losses`.
 
     v2 and v3 read a letterboxed canvas, as Darknet's `detector test` does; v1 a stretched one, as its
     `yolo test` does.
@@ -40,11 +49,42 @@ class DarknetDetector(DarknetModel, Detector):
         self.input_spec = InputSpec(
             height=cfg.input.height, width=cfg.input.width, fit="stretch" if stretched else "letterbox"
         )
+        self.loss_kind: LossKind = "paper"
+        self._other_canvases: dict[tuple[int, int], DarknetNetwork] = {}
+        _start_heads(self.network)
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) floats, 0 to 1, to the raw input of each head, each (B, C, rows, columns)."""
         return self.network(images)  # type: ignore[no-any-return]
+
+    def losses(self, images: Tensor, truth: Truth) -> dict[str, Tensor]:
+        """See `TrainableDetector.losses`; of any canvas that the network can read."""
+        height, width = images.shape[2:]
+        network = self._network_on(height, width)
+        return darknet_losses(
+            network.cfg.heads, network(images), truth, height=height, width=width, kind=self.loss_kind
+        )
+
+    def with_classes(self, num_classes: int) -> DarknetDetector:
+        """The same network for another number of classes, without memory for its weights (on `meta`)."""
+        canvas = self.network.cfg.input
+        text = retarget_cfg(self.cfg_text, num_classes=num_classes)
+        with torch.device("meta"):
+            return DarknetDetector.from_cfg(text, height=canvas.height, width=canvas.width)
+
+    @property
+    def num_anchors(self) -> int:
+        """Over all heads; 0 for v1."""
+        return sum(len(head.anchors) for head in self.network.cfg.heads if isinstance(head, Yolo | Region))
+
+    def _network_on(self, height: int, width: int) -> DarknetNetwork:
+        own = self.network.cfg.input
+        if (height, width) == (own.height, own.width):
+            return self.network
+        if (height, width) not in self._other_canvases:
+            self._other_canvases[height, width] = self.network.resized(height=height, width=width)
+        return self._other_canvases[height, width]
 
     def decode(
         self, raw: tuple[Tensor, ...], fits: Sequence[Fit], options: DetectOptions
@@ -58,6 +98,24 @@ class DarknetDetector(DarknetModel, Detector):
         boxes = torch.cat([head.boxes for head in found], dim=1)
         scores = torch.cat([head.class_scores for head in found], dim=1)
         return [select_detections(boxes[i], scores[i], options) for i in range(len(fits))]
+
+
+@torch.no_grad()
+def _start_heads(network: DarknetNetwork) -> None:
+    """Start with every box unlikely, so that background does not drown the first steps.
+
+    Raw outputs of v1 are no logits: they start as any layer's.
+    """
+    for head in network.cfg.heads:
+        block = network.blocks[head.index - 1]
+        if not isinstance(head, Yolo | Region) or not isinstance(block, ConvolutionBlock):
+            continue
+        nn.init.normal_(block.conv.weight, std=0.01)
+        if block.conv.bias is not None:
+            bias = block.conv.bias.view(len(head.anchors), -1)
+            bias.zero_()
+            # Squared errors, unlike cross-entropy, hardly move a logistic that starts near 0.
+            bias[:, 4], bias[:, 5:] = (-4.6, -1.5) if isinstance(head, Yolo) else (-2.0, 0.0)
 
 
 def label_names(labels: Sequence[str] | None, num_classes: int) -> tuple[str, ...]:

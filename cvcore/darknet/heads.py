@@ -65,7 +65,7 @@ def decode_region(head: Region, raw: Tensor, *, height: int, width: int) -> Head
         raw: (B, A * (5 + C), H, W) float.
         height, width: the canvas, pixels.
     """
-    cells = _by_cell(raw, len(head.anchors))  # B, H, W, A, 5 + C
+    cells = by_cell(raw, len(head.anchors))  # B, H, W, A, 5 + C
     cell_size = raw.new_tensor([width / raw.shape[3], height / raw.shape[2]])
     offset = torch.sigmoid(cells[..., 0:2])
     size = torch.exp(cells[..., 2:4]) * raw.new_tensor(head.anchors) * cell_size
@@ -83,20 +83,34 @@ def decode_detection(head: Detection, raw: Tensor, *, height: int, width: int) -
             then all boxes.
         height, width: the canvas, pixels.
     """
-    side, num, classes = head.side, head.num, head.num_classes
-    flat = raw.flatten(1)
-    parts = torch.split(flat, [side**2 * classes, side**2 * num, side**2 * num * 4], dim=1)
-    probabilities = parts[0].reshape(-1, side, side, 1, classes)
-    if head.softmax:
-        probabilities = torch.softmax(probabilities, dim=-1)
-    confidence = parts[1].reshape(-1, side, side, num, 1)
-    geometry = parts[2].reshape(-1, side, side, num, 4)
+    probabilities, confidence, geometry = split_detection(head, raw)
     size = geometry[..., 2:4].square() if head.sqrt else geometry[..., 2:4]
     size = size * raw.new_tensor([width, height])
-    return _finish(geometry[..., 0:2], size, confidence * probabilities, height=height, width=width)
+    scores = confidence[..., None] * probabilities[..., None, :]
+    return _finish(geometry[..., 0:2], size, scores, height=height, width=width)
 
 
-def _by_cell(raw: Tensor, num_anchors: int) -> Tensor:
+def split_detection(head: Detection, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A v1 head's raw output by cell, see `decode_detection`, float32.
+
+    Returns:
+        class probabilities (B, S, S, C), confidences (B, S, S, num), and boxes (B, S, S, num, 4): the centre
+        within its cell, in cells, and the size in canvases, as square roots where the head says so.
+    """
+    side, num, classes = head.side, head.num, head.num_classes
+    flat = raw.float().flatten(1)
+    parts = torch.split(flat, [side**2 * classes, side**2 * num, side**2 * num * 4], dim=1)
+    probabilities = parts[0].reshape(-1, side, side, classes)
+    if head.softmax:
+        probabilities = torch.softmax(probabilities, dim=-1)
+    return (
+        probabilities,
+        parts[1].reshape(-1, side, side, num),
+        parts[2].reshape(-1, side, side, num, 4),
+    )
+
+
+def by_cell(raw: Tensor, num_anchors: int) -> Tensor:
     """(B, A * K, H, W) to (B, H, W, A, K)."""
     batch, channels, rows, columns = raw.shape
     return raw.permute(0, 2, 3, 1).reshape(batch, rows, columns, num_anchors, channels // num_anchors)

@@ -17,9 +17,11 @@ class DarknetModel(nn.Module):
 
     Attributes:
         network: the layers; `network.cfg` says what they are.
+        cfg_text: what they were read from, where that is known.
     """
 
     network: DarknetNetwork
+    cfg_text: str = ""
 
     def __init__(self, cfg: Cfg, *, labels: Sequence[str] | None = None) -> None:
         """Build with random weights; subclasses check `cfg` and keep `labels`."""
@@ -42,7 +44,9 @@ class DarknetModel(nn.Module):
             CfgError: naming line and section.
             ModelError: as the constructor.
         """
-        return cls(parse_cfg(cfg_text, height=height, width=width), labels=labels)
+        model = cls(parse_cfg(cfg_text, height=height, width=width), labels=labels)
+        model.cfg_text = cfg_text
+        return model
 
     def load_darknet_weights(
         self, data: bytes, *, name: str = "weights", num_layers: int | None = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from cvcore.darknet.cfg import Cfg
+from cvcore.darknet.cfg import Cfg, resize_cfg
 from cvcore.darknet.convolution import ConvolutionBlock
 from cvcore.darknet.layers import Cost, Head
 from cvcore.darknet.modules import build_module
@@ -29,10 +30,11 @@ class DarknetNetwork(nn.Module):
         blocks: one module a layer, in order.
     """
 
-    def __init__(self, cfg: Cfg) -> None:
+    def __init__(self, cfg: Cfg, *, blocks: Sequence[nn.Module] | None = None) -> None:
+        """Build with random weights, or of the layers' given modules."""
         super().__init__()
         self.cfg = cfg
-        self.blocks = nn.ModuleList(build_module(layer) for layer in cfg.layers)
+        self.blocks = nn.ModuleList(blocks or [build_module(layer) for layer in cfg.layers])
         self._last_reader = _last_readers(cfg)
         self._released = _released_after(self._last_reader)
         self._outputs = _output_layers(cfg)
@@ -78,6 +80,19 @@ class DarknetNetwork(nn.Module):
             if index in self._outputs:
                 outputs.append(x)
         return tuple(outputs)
+
+    def resized(self, *, height: int, width: int) -> DarknetNetwork:
+        """The same network on another canvas, pixels: it shares all parameters with this one.
+
+        Raises:
+            CfgError: for a network that has one canvas only, or no multiple of its stride.
+        """
+        cfg = resize_cfg(self.cfg, height=height, width=width)
+        blocks = [
+            block if any(True for _ in block.parameters()) else build_module(layer)
+            for layer, block in zip(cfg.layers, self.blocks, strict=True)
+        ]
+        return DarknetNetwork(cfg, blocks=blocks).train(self.training)
 
     def fuse(self) -> Self:
         """Fold batch norms into copies of the kernels, for evaluation mode; parameters are untouched.

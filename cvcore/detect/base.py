@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from cvcore.detect.truth import Truth
+from cvcore.errors import ModelError
 from cvcore.image.fit import Fit, clip_boxes
 from cvcore.image.normalize import unit_floats
 from cvcore.types import Detections, DetectOptions, InputSpec
@@ -117,6 +118,21 @@ class TrainableDetector(Detector):
             images: what `preprocess` gave for the batch's canvases.
             truth: boxes in canvas pixels.
         """
+
+    def load_backbone(self, state: Mapping[str, Tensor], *, name: str) -> None:
+        """Copy a classifier's weights, under torchvision's names, into the trunk.
+
+        Args:
+            state: its state dict.
+            name: what messages call it.
+
+        Raises:
+            ModelError: where they do not fit, or the model has no such trunk.
+        """
+        del state
+        raise ModelError(
+            f"{name} holds a classifier's weights, which a {type(self).__name__} cannot start from"
+        )
 
 
 class ProposalDetector(TrainableDetector):

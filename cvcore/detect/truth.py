@@ -34,10 +34,44 @@ class Truth:
         """The same on another device."""
         return Truth(self.boxes.to(device), self.label_ids.to(device), self.image_index.to(device))
 
-    def of_images(self, num_images: int) -> list[Truth]:
-        """One for each image of the batch, image by image; `image_index` becomes 0."""
-        each = []
-        for image in range(num_images):
-            own = self.image_index == image
-            each.append(Truth(self.boxes[own], self.label_ids[own], torch.zeros_like(self.image_index[own])))
-        return each
+    def padded(self, num_images: int) -> Tensor:
+        """Boxes image by image, (num_images, most boxes of one, 4); behind an image's own are zeros."""
+        counts = torch.bincount(self.image_index, minlength=num_images)
+        order = self.image_index.argsort(stable=True)
+        image = self.image_index[order]
+        place = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[image]
+        most = int(counts.max()) if len(counts) else 0
+        boxes = self.boxes.new_zeros((num_images, most, 4))
+        boxes[image, place] = self.boxes[order]
+        return boxes
+
+
+def best_overlaps(boxes: Tensor, truth: Truth) -> Tensor:
+    """The greatest IoU of each box with any ground truth of its image: (B, K, 4) xyxy to (B, K)."""
+    wanted = truth.padded(len(boxes))
+    if not wanted.shape[1]:
+        return boxes.new_zeros(boxes.shape[:2])
+    low = torch.maximum(boxes[:, :, None, :2], wanted[:, None, :, :2])
+    high = torch.minimum(boxes[:, :, None, 2:], wanted[:, None, :, 2:])
+    common = (high - low).clamp(min=0).prod(dim=-1)  # (B, K, M)
+    areas = box_areas(boxes)[:, :, None] + box_areas(wanted)[:, None]
+    return (common / (areas - common).clamp(min=1e-9)).amax(dim=2)
+
+
+def paired_iou(first: Tensor, second: Tensor) -> Tensor:
+    """IoU of boxes that lie side by side, (..., 4) xyxy each: (...)."""
+    low, high = torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:])
+    common = (high - low).clamp(min=0).prod(dim=-1)
+    return common / (box_areas(first) + box_areas(second) - common).clamp(min=1e-9)
+
+
+def box_areas(boxes: Tensor) -> Tensor:
+    """(..., 4) xyxy to (...)."""
+    return (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
+
+
+def first_claims(places: Tensor, num_places: int) -> Tensor:
+    """Which of (N,) claims on places is the first one on its own: (N,) bool, whatever the device's order."""
+    rows = torch.arange(len(places), device=places.device)
+    owner = places.new_full((num_places,), len(places)).scatter_reduce(0, places, rows, "amin")
+    return owner[places] == rows

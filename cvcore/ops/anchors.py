@@ -73,7 +73,7 @@ def decode_boxes(
     return torch.cat([centers - sizes / 2, centers + sizes / 2], dim=-1)
 
 
-def encode_boxes(boxes: Tensor, cells: Tensor, anchors: Tensor, *, stride: int, scale_xy: float) -> Tensor:
+def encode_boxes(boxes: Tensor, cells: Tensor, anchors: Tensor, *, stride: float, scale_xy: float) -> Tensor:
     """The inverse of `decode_boxes`: (..., 4) xyxy pixels to raw x, y, w, h.
 
     Centres must lie within reach of their cells, that is, within (s - 1) / 2 of a cell's edges.

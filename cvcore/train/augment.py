@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
+
+_SMALLEST_SIDE_PX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,18 @@ class AugmentOptions:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the network is shown: (H, W, 3) uint8, (N, 4) xyxy canvas pixels, (N,) int64."""
+    """What the network is shown.
+
+    Attributes:
+        canvas: (H, W, 3) uint8.
+        boxes, label_ids: (N, 4) xyxy canvas pixels, (N,) int64.
+        proposals: (P, 4) like the boxes, where the model is given regions.
+    """
 
     canvas: npt.NDArray[np.uint8]
     boxes: Tensor
     label_ids: Tensor
+    proposals: Tensor | None = None
 
 
 def augment(view: View, options: AugmentOptions, rng: np.random.Generator) -> View:
@@ -48,7 +57,7 @@ def augment(view: View, options: AugmentOptions, rng: np.random.Generator) -> Vi
     height, width = view.canvas.shape[:2]
     left, top = rng.uniform(0, 1, 2) * (1 - zoom) * (width, height)
     view = zoomed(view, zoom, left=float(left), top=float(top), options=options)
-    return View(_recolored(view.canvas, options.color, rng), view.boxes, view.label_ids)
+    return replace(view, canvas=_recolored(view.canvas, options.color, rng))
 
 
 def _quarters(view: View, options: AugmentOptions, rng: np.random.Generator) -> int:
@@ -60,16 +69,26 @@ def _quarters(view: View, options: AugmentOptions, rng: np.random.Generator) -> 
 
 def turned(view: View, *, mirror: bool, quarters: int) -> View:
     """Mirror left to right, then turn counter-clockwise by quarters; exact in pixels and boxes."""
-    canvas, boxes = view.canvas, view.boxes
+    canvas, boxes, proposals = view.canvas, view.boxes, view.proposals
     if mirror:
         width = canvas.shape[1]
         canvas = canvas[:, ::-1]
-        boxes = torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], dim=1)
+        boxes = _mirrored(boxes, width)
+        proposals = None if proposals is None else _mirrored(proposals, width)
     for _ in range(quarters % 4):
         width = canvas.shape[1]
         canvas = np.rot90(canvas)
-        boxes = torch.stack([boxes[:, 1], width - boxes[:, 2], boxes[:, 3], width - boxes[:, 0]], dim=1)
-    return View(np.ascontiguousarray(canvas), boxes, view.label_ids)
+        boxes = _quarter_turned(boxes, width)
+        proposals = None if proposals is None else _quarter_turned(proposals, width)
+    return View(np.ascontiguousarray(canvas), boxes, view.label_ids, proposals)
+
+
+def _mirrored(boxes: Tensor, width: int) -> Tensor:
+    return torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], dim=1)
+
+
+def _quarter_turned(boxes: Tensor, width: int) -> Tensor:
+    return torch.stack([boxes[:, 1], width - boxes[:, 2], boxes[:, 3], width - boxes[:, 0]], dim=1)
 
 
 def zoomed(view: View, zoom: float, *, left: float, top: float, options: AugmentOptions) -> View:
@@ -80,12 +99,21 @@ def zoomed(view: View, zoom: float, *, left: float, top: float, options: Augment
     image = Image.fromarray(view.canvas).transform(
         (width, height), Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR, fillcolor=fill
     )
-    moved = view.boxes * zoom + view.boxes.new_tensor([left, top, left, top])
-    clipped = torch.minimum(moved.clamp(min=0), moved.new_tensor([width, height, width, height]))
-    sides = (clipped[:, 2:] - clipped[:, :2]).clamp(min=0)
-    whole = (moved[:, 2:] - moved[:, :2]).prod(dim=1)
-    keep = (sides.prod(dim=1) >= options.min_visible * whole) & (sides.amin(dim=1) >= 2)
-    return View(np.asarray(image), clipped[keep], view.label_ids[keep])
+
+    def moved(boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes on the new canvas, and which of them are left there."""
+        whole = boxes * zoom + boxes.new_tensor([left, top, left, top])
+        clipped = torch.minimum(whole.clamp(min=0), whole.new_tensor([width, height, width, height]))
+        sides = (clipped[:, 2:] - clipped[:, :2]).clamp(min=0)
+        seen = sides.prod(dim=1) >= options.min_visible * (whole[:, 2:] - whole[:, :2]).prod(dim=1)
+        return clipped, seen & (sides.amin(dim=1) >= _SMALLEST_SIDE_PX)
+
+    boxes, kept = moved(view.boxes)
+    proposals = view.proposals
+    if proposals is not None:
+        places, seen = moved(proposals)
+        proposals = places[seen]
+    return View(np.asarray(image), boxes[kept], view.label_ids[kept], proposals)
 
 
 def _recolored(

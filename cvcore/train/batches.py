@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from cvcore.detect.truth import Truth
 from cvcore.train.augment import AugmentOptions, View, augment
 from cvcore.train.samples import Sample
+
+STEPS_PER_SIZE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,22 @@ def collate(views: Sequence[View]) -> Batch:
         torch.cat([view.label_ids for view in views]),
         torch.repeat_interleave(torch.arange(len(views)), counts),
     )
-    return Batch(canvases, truth)
+    if any(view.proposals is None for view in views):
+        return Batch(canvases, truth)
+    return Batch(canvases, truth, tuple(view.proposals for view in views if view.proposals is not None))
+
+
+def resized(batch: Batch, size: int) -> Batch:
+    """The batch on square canvases of `size` pixels."""
+    height, width = batch.canvases.shape[1:3]
+    if (height, width) == (size, size):
+        return batch
+    planes = batch.canvases.permute(0, 3, 1, 2)
+    planes = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True)
+    scale = batch.truth.boxes.new_tensor([size / width, size / height]).repeat(2)
+    truth = Truth(batch.truth.boxes * scale, batch.truth.label_ids, batch.truth.image_index)
+    proposals = None if batch.proposals is None else tuple(boxes * scale for boxes in batch.proposals)
+    return Batch(planes.permute(0, 2, 3, 1).contiguous(), truth, proposals)
 
 
 def steps_per_epoch(num_samples: int, batch_size: int, world_size: int = 1) -> int:
@@ -65,11 +83,14 @@ def epoch_batches(
     seed: int,
     batch_size: int,
     options: AugmentOptions | None,
+    sizes: Sequence[int] = (),
     shard: Shard = ALONE,
 ) -> Iterator[Batch]:
     """Yield one epoch's batches for one worker, in an order and with views that (seed, epoch) decide.
 
-    `batch_size` counts one worker's images. With `options` None the samples are shown as they are.
+    `batch_size` counts one worker's images. With `options` None the samples are shown as they are. Of `sizes`
+    another one is chosen every ten steps (YOLO9000, section 2, "Multi-Scale Training"), the same for all
+    workers.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(samples))
     stride = batch_size * shard.world_size
@@ -78,11 +99,15 @@ def epoch_batches(
         views = []
         for index in order[first : first + batch_size].tolist():
             sample = samples[index]
-            view = View(sample.canvas, sample.boxes, sample.label_ids)
+            view = View(sample.canvas, sample.boxes, sample.label_ids, sample.proposals)
             if options is not None:
                 view = augment(view, options, np.random.default_rng([seed, epoch, index]))
             views.append(view)
-        yield collate(views)
+        batch = collate(views)
+        if sizes:
+            turn = np.random.default_rng([seed, epoch, step // STEPS_PER_SIZE])
+            batch = resized(batch, sizes[int(turn.integers(len(sizes)))])
+        yield batch
 
 
 def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,8 @@ from cvcore.detect.base import Detector, ProposalDetector, TrainableDetector
 from cvcore.metrics.detection import DetectionMetrics, evaluate_detections
 from cvcore.train.batches import Batch
 from cvcore.train.progress import Terms
-from cvcore.train.samples import Dataset
-from cvcore.types import DetectOptions
+from cvcore.train.samples import Dataset, Sample
+from cvcore.types import Detections, DetectOptions
 
 EVALUATION = DetectOptions(min_score=0.01, nms_iou=0.5, max_detections=100)
 
@@ -63,7 +63,7 @@ def evaluate(model: Detector, dataset: Dataset, *, batch_size: int = 16) -> Dete
     for first in range(0, len(dataset.samples), batch_size):
         samples = dataset.samples[first : first + batch_size]
         canvases = torch.stack([torch.from_numpy(sample.canvas) for sample in samples]).to(device)
-        results = model.predict(canvases, [sample.fit for sample in samples], EVALUATION)
+        results = _predict(model, canvases, samples)
         for sample, detections in zip(samples, results, strict=True):
             found += coco_results(
                 sample.image_id,
@@ -73,6 +73,15 @@ def evaluate(model: Detector, dataset: Dataset, *, batch_size: int = 16) -> Dete
                 category_ids=dataset.category_ids,
             )
     return evaluate_detections(dataset.document, found)
+
+
+@torch.inference_mode()
+def _predict(model: Detector, canvases: Tensor, samples: Sequence[Sample]) -> list[Detections]:
+    fits = [sample.fit for sample in samples]
+    proposals = [sample.proposals for sample in samples if sample.proposals is not None]
+    if not isinstance(model, ProposalDetector) or len(proposals) < len(samples):
+        return model.predict(canvases, fits, EVALUATION)
+    return model.postprocess(model(model.preprocess(canvases, fits, proposals)), fits, EVALUATION)
 
 
 def coco_results(

@@ -16,6 +16,8 @@ from cvcore.train.schedule import learning_rate
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B")
 
+WEIGHT_DECAY = 0.02
+
 Terms = Mapping[str, Tensor]
 """Scalars of a batch; the one called `total` is minimised, the others are told."""
 
@@ -38,7 +40,7 @@ class OptimizeOptions:
     learning_rate: float
     total_steps: int
     warmup_steps: int
-    weight_decay: float = 0.02
+    weight_decay: float = WEIGHT_DECAY
     grad_clip: float = 10.0
 
 

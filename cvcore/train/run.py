@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
+
 from cvcore.metrics.detection import DetectionMetrics
 from cvcore.train.augment import AugmentOptions
 from cvcore.train.batches import ALONE, Batch, Shard, ahead, epoch_batches
@@ -31,6 +34,7 @@ class RunOptions:
             recolour half as far, so that the run ends on pictures like those it will meet.
         plain_epochs: see above.
         patience: epochs without a better score after which the run stops; None never stops early.
+        sizes: canvases of which another one is chosen every ten steps; none keeps the model's own.
     """
 
     epochs: int
@@ -39,6 +43,7 @@ class RunOptions:
     augment: AugmentOptions | None = AUGMENT
     plain_epochs: int = 3
     patience: int | None = None
+    sizes: tuple[int, ...] = ()
 
 
 def detector_epochs(
@@ -55,6 +60,8 @@ def detector_epochs(
     """`run_epochs` of a detector; the first worker measures."""
 
     def batches(epoch: int) -> Iterator[Batch]:
+        # What the model draws (dropout, sampled regions) is the epoch's too, cut off or not.
+        torch.manual_seed(int(np.random.SeedSequence([options.seed, epoch, shard.rank]).generate_state(1)[0]))
         return ahead(
             epoch_batches(
                 train.samples,
@@ -62,6 +69,7 @@ def detector_epochs(
                 seed=options.seed,
                 batch_size=options.batch_size,
                 options=_augment_at(epoch, options),
+                sizes=options.sizes,
                 shard=shard,
             )
         )

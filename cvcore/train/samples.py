@@ -34,6 +34,7 @@ class Sample:
         fit: where the image lies on the canvas.
         boxes: (N, 4) float32, xyxy, canvas pixels.
         label_ids: (N,) int64, indices into the model's labels.
+        proposals: (P, 4) float32, xyxy, canvas pixels, best first; None where the model needs none.
     """
 
     image_id: int
@@ -41,6 +42,7 @@ class Sample:
     fit: Fit
     boxes: Tensor
     label_ids: Tensor
+    proposals: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

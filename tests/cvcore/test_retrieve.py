@@ -8,7 +8,7 @@ import torch
 
 from cvcore.anomaly.memory_bank import PatchCore
 from cvcore.autoencode.conv import ConvAutoencoder
-from cvcore.detect.tiny import build_tiny
+from cvcore.detect.yolo import build_tiny
 from cvcore.errors import ModelError, SpecError
 from cvcore.metrics.retrieval import evaluate_ranking
 from cvcore.retrieve import vectors as module

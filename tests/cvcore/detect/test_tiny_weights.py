@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from cvcore.checkpoint import load_into, read_checkpoint
-from cvcore.detect.tiny import TinyDetector, build_tiny
+from cvcore.darknet.detector import DarknetDetector
+from cvcore.detect.yolo import build_tiny
 from cvcore.image.fit import draw_fit, plan_fit
 from cvcore.metrics.detection import evaluate_detections
 from cvcore.scenes import coco_categories, render_scene, scene_annotations
@@ -25,7 +26,7 @@ def weights() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def model(weights: bytes) -> TinyDetector:
+def model(weights: bytes) -> DarknetDetector:
     checkpoint = read_checkpoint(weights)
     built = build_tiny(checkpoint.labels, **checkpoint.config).eval()
     load_into(built, checkpoint.state)
@@ -40,7 +41,7 @@ def test_the_file_is_small_and_says_how_it_was_made(weights: bytes) -> None:
     assert checkpoint.training["recipe"]["seed"] == 0
 
 
-def test_finds_parts_in_unseen_scenes(model: TinyDetector) -> None:
+def test_finds_parts_in_unseen_scenes(model: DarknetDetector) -> None:
     truth, found, images = [], [], []
     for k in range(NUM_SCENES):
         scene = render_scene(UNSEEN_SEED + k)

@@ -32,14 +32,14 @@ def make_raw(seed: int = 0) -> list[Tensor]:
 
 
 def total(raw: list[Tensor], truth: Truth, options: YoloLossOptions = OPTIONS) -> Tensor:
-    return yolo_loss(raw, truth, ANCHORS, STRIDES, scale_xy=SCALE_XY, options=options).total
+    return yolo_loss(raw, truth, ANCHORS, STRIDES, scale_xy=SCALE_XY, options=options)["total"]
 
 
 def perfect_raw(truth: Truth) -> list[Tensor]:
     """Raw outputs that decode to exactly the ground truth wherever it is assigned."""
     raw = []
     for anchors, stride, grid, chosen in zip(
-        ANCHORS, STRIDES, GRIDS, assign(truth, ANCHORS, STRIDES, GRIDS, OPTIONS.match_iou), strict=True
+        ANCHORS, STRIDES, GRIDS, assign(truth, ANCHORS, STRIDES, GRIDS, OPTIONS), strict=True
     ):
         level = torch.full((2, 2, 5 + NUM_CLASSES, *grid), -20.0)
         level[:, :, :4] = 0.0
@@ -61,14 +61,14 @@ def test_perfect_predictions_cost_nothing() -> None:
     loss = yolo_loss(
         perfect_raw(make_truth()), make_truth(), ANCHORS, STRIDES, scale_xy=SCALE_XY, options=OPTIONS
     )
-    assert float(loss.box) < 1e-3
-    assert float(loss.classes) < 1e-6
-    assert float(loss.objectness) < 1e-3
+    assert float(loss["box"]) < 1e-3
+    assert float(loss["classes"]) < 1e-6
+    assert float(loss["objectness"]) < 1e-3
 
 
 def test_every_ground_truth_is_assigned_within_reach_of_its_centre() -> None:
     truth = make_truth()
-    assignments = assign(truth, ANCHORS, STRIDES, GRIDS, 0.45)
+    assignments = assign(truth, ANCHORS, STRIDES, GRIDS, OPTIONS)
     assert {int(k) for chosen in assignments for k in chosen.truth} == {0, 1, 2, 3}
     centers = (truth.boxes[:, :2] + truth.boxes[:, 2:]) / 2
     for chosen, stride in zip(assignments, STRIDES, strict=True):
@@ -79,12 +79,14 @@ def test_every_ground_truth_is_assigned_within_reach_of_its_centre() -> None:
 
 def test_shapes_unlike_every_anchor_go_to_the_nearest() -> None:
     truth = Truth(torch.tensor([[1.0, 60.0, 127.0, 62.0]]), torch.tensor([0]), torch.tensor([0]))
-    assert sum(len(chosen.truth) for chosen in assign(truth, ANCHORS, STRIDES, GRIDS, 0.45)) > 0
+    assert sum(len(chosen.truth) for chosen in assign(truth, ANCHORS, STRIDES, GRIDS, OPTIONS)) > 0
 
 
 def test_centres_on_the_canvas_edge_stay_inside_the_grid() -> None:
     truth = Truth(torch.tensor([[112.0, 112.0, 144.0, 144.0]]), torch.tensor([0]), torch.tensor([0]))
-    for chosen, (rows, columns) in zip(assign(truth, ANCHORS, STRIDES, GRIDS, 0.2), GRIDS, strict=True):
+    for chosen, (rows, columns) in zip(
+        assign(truth, ANCHORS, STRIDES, GRIDS, YoloLossOptions(match_iou=0.2)), GRIDS, strict=True
+    ):
         assert (chosen.row < rows).all()
         assert (chosen.column < columns).all()
 
@@ -115,9 +117,9 @@ def test_a_batch_without_objects_teaches_background_alone() -> None:
     nothing = Truth(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
     raw = [level.requires_grad_() for level in make_raw()]
     loss = yolo_loss(raw, nothing, ANCHORS, STRIDES, scale_xy=SCALE_XY, options=OPTIONS)
-    loss.total.backward()
-    assert float(loss.box.detach()) == 0
-    assert float(loss.classes.detach()) == 0
+    loss["total"].backward()
+    assert float(loss["box"].detach()) == 0
+    assert float(loss["classes"].detach()) == 0
     gradient = raw[0].grad
     assert gradient is not None
     by_field = gradient.view(2, 2, 5 + NUM_CLASSES, *GRIDS[0])
@@ -129,7 +131,7 @@ def test_gradients_flow_to_every_field_of_the_positives() -> None:
     truth = make_truth()
     raw = [level.requires_grad_() for level in make_raw()]
     total(raw, truth).backward()
-    for level, chosen, grid in zip(raw, assign(truth, ANCHORS, STRIDES, GRIDS, 0.45), GRIDS, strict=True):
+    for level, chosen, grid in zip(raw, assign(truth, ANCHORS, STRIDES, GRIDS, OPTIONS), GRIDS, strict=True):
         assert level.grad is not None
         fields = level.grad.view(2, 2, 5 + NUM_CLASSES, *grid)
         image = truth.image_index[chosen.truth]

@@ -30,7 +30,7 @@ def test_a_process_that_infers_does_not_import_torchvision() -> None:
     code = (
         "import sys, torch\n"
         "from cvcore.ops.nms import class_wise_nms\n"
-        "import cvcore.detect.tiny, cvcore.darknet.detector\n"
+        "import cvcore.detect.yolo\n"
         "boxes = torch.tensor([[0., 0, 9, 9], [1, 1, 9, 9], [0, 0, 9, 9]])\n"
         "print(class_wise_nms(boxes, torch.tensor([.5, .9, .7]), torch.tensor([0, 0, 1]), 0.5).tolist())\n"
         "print([name for name in ('torchvision', 'torch._dynamo') if name in sys.modules])\n"

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from cvcore.detect.tiny import TinyDetector, build_tiny
+from cvcore.darknet.detector import DarknetDetector
+from cvcore.detect.yolo import build_tiny
 from cvcore.errors import SpecError
 from cvcore.scenes import SceneSpec, write_scenes
 from cvcore.train.augment import AugmentOptions
@@ -117,7 +118,7 @@ def test_average_follows_and_settles_on_constant_weights() -> None:
     assert not average.model.weight.requires_grad
 
 
-def make_progress(epochs: int, dataset: Dataset) -> Progress[TinyDetector, Batch]:
+def make_progress(epochs: int, dataset: Dataset) -> Progress[DarknetDetector, Batch]:
     torch.manual_seed(3)
     model = build_tiny(width=4, input_size=96)
     total = epochs * steps_per_epoch(len(dataset.samples), 4)

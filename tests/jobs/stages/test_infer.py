@@ -10,7 +10,8 @@ import ray
 import torch
 
 from cvcore.checkpoint import save_checkpoint
-from cvcore.detect.tiny import TinyDetector, build_tiny
+from cvcore.darknet.detector import DarknetDetector
+from cvcore.detect.yolo import build_tiny
 from cvcore.image.fit import plan_fit
 from cvcore.image.limits import DecodeLimits
 from cvcore.models import ModelSource
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 OPTIONS = DetectOptions(min_score=0.001, max_detections=10)
 
 
-def small_model(*, bad_weight: float | None = None) -> TinyDetector:
+def small_model(*, bad_weight: float | None = None) -> DarknetDetector:
     torch.manual_seed(4)
     model = build_tiny(("a", "b"), width=4, input_size=64).eval()
     if bad_weight is not None:
@@ -39,7 +40,7 @@ def small_model(*, bad_weight: float | None = None) -> TinyDetector:
     return model
 
 
-def make_stage(folder: Path, model: TinyDetector, *, batch_size: int | None = 4) -> InferStage:
+def make_stage(folder: Path, model: DarknetDetector, *, batch_size: int | None = 4) -> InferStage:
     body = save_checkpoint(
         model.state_dict(), model="tiny", config=model.config, labels=model.labels, training={}
     )
@@ -59,7 +60,7 @@ def make_stage(folder: Path, model: TinyDetector, *, batch_size: int | None = 4)
     return InferStage(ray.put(source), settings)
 
 
-def unit(folder: Path, model: TinyDetector, bodies: list[bytes]) -> pa.Table:
+def unit(folder: Path, model: DarknetDetector, bodies: list[bytes]) -> pa.Table:
     """A decoded unit of files with these bytes."""
     inputs = []
     for index, body in enumerate(bodies):
