@@ -14,7 +14,7 @@ from cvcore.darknet.model import DarknetModel
 from cvcore.detect.base import Detector
 from cvcore.errors import ModelError
 from cvcore.image.fit import Fit
-from cvcore.ops.boxes import select_detections
+from cvcore.ops.boxes import select_batch
 from cvcore.types import Detections, DetectOptions, InputSpec
 
 
@@ -57,7 +57,8 @@ class DarknetDetector(DarknetModel, Detector):
         ]
         boxes = torch.cat([head.boxes for head in found], dim=1)
         scores = torch.cat([head.class_scores for head in found], dim=1)
-        return [select_detections(boxes[i], scores[i], options) for i in range(len(fits))]
+        assert len(boxes) == len(fits)
+        return select_batch(boxes, scores, options)
 
 
 def label_names(labels: Sequence[str] | None, num_classes: int) -> tuple[str, ...]:

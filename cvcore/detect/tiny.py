@@ -19,7 +19,7 @@ from cvcore.detect.truth import Truth
 from cvcore.detect.yolo_loss import YoloLossOptions, yolo_loss
 from cvcore.image.fit import Fit
 from cvcore.ops.anchors import decode_head
-from cvcore.ops.boxes import select_detections
+from cvcore.ops.boxes import select_batch
 from cvcore.scenes.parts import PART_NAMES
 from cvcore.types import Detections, DetectOptions, InputSpec
 
@@ -150,7 +150,7 @@ class TinyDetector(TrainableDetector):
         ]
         boxes = torch.cat([level_boxes for level_boxes, _ in decoded], dim=1)
         scores = torch.cat([level_scores for _, level_scores in decoded], dim=1)
-        return [select_detections(b, s, options) for b, s in zip(boxes, scores, strict=True)]
+        return select_batch(boxes, scores, options)
 
     def losses(self, images: Tensor, truth: Truth) -> dict[str, Tensor]:
         """See `TrainableDetector.losses` and `yolo_loss`."""

@@ -41,3 +41,31 @@ class Truth:
             own = self.image_index == image
             each.append(Truth(self.boxes[own], self.label_ids[own], torch.zeros_like(self.image_index[own])))
         return each
+
+    def padded(self, num_images: int) -> PaddedTruth:
+        """The same as one row an image, as long as the fullest image needs."""
+        counts = torch.bincount(self.image_index, minlength=num_images)
+        order = self.image_index.argsort(stable=True)
+        image = self.image_index[order]
+        place = torch.arange(len(order), device=image.device) - (counts.cumsum(0) - counts)[image]
+        most = int(counts.max()) if num_images else 0
+        boxes = self.boxes.new_zeros(num_images, most, 4)
+        label_ids = self.label_ids.new_zeros(num_images, most)
+        boxes[image, place], label_ids[image, place] = self.boxes[order], self.label_ids[order]
+        valid = torch.arange(most, device=image.device) < counts[:, None]
+        return PaddedTruth(boxes, label_ids, valid)
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedTruth:
+    """The ground truth of B images, each with M places, some of them empty.
+
+    Attributes:
+        boxes: (B, M, 4) float32, xyxy, canvas pixels; 0 in empty places, which come last.
+        label_ids: (B, M) int64; 0 in empty places.
+        valid: (B, M) bool, False for empty places.
+    """
+
+    boxes: Tensor
+    label_ids: Tensor
+    valid: Tensor
