@@ -73,6 +73,21 @@ def _torchvision(
     )
 
 
+def _ssd(canvas: int, summary: str, *, num_parameters: int) -> ModelEntry:
+    return ModelEntry(
+        task="detect",
+        summary=f"{summary} on VGG16, trainable from an ImageNet classifier's weights",
+        builder="cvcore.detect.ssd:build_ssd",
+        config=MappingProxyType({"input_size": canvas, "backbone": "vgg16"}),
+        input_height=canvas,
+        input_width=canvas,
+        num_parameters=num_parameters,
+        num_labels=20,
+        label_set="Pascal VOC",
+        paper=_SSD,
+    )
+
+
 def _autoencoder(builder: str, summary: str, *, canvas: int, num_parameters: int, paper: str) -> ModelEntry:
     return ModelEntry(
         task="autoencode",
@@ -126,6 +141,8 @@ CATALOG: dict[str, ModelEntry] = {
         weights_licence="Apache-2.0",
         weights_source="trained on the project's own sample scenes",
     ),
+    "ssd300": _ssd(300, "SSD300 as published, 8,732 default boxes", num_parameters=26_285_486),
+    "ssd512": _ssd(512, "SSD512 as published, 24,564 default boxes", num_parameters=27_188_676),
     "ssd300_vgg16": _torchvision(
         "ssd300_vgg16",
         "SSD300_VGG16_Weights.COCO_V1",

@@ -238,6 +238,8 @@ DETECTORS = (
     "yolov2_tiny",
     "yolov3",
     "yolov3_tiny",
+    "ssd300",
+    "ssd512",
 )
 TRAIN_SPECS: dict[str, type[TrainSpec]] = {
     **dict.fromkeys(DETECTORS, DetectorTrainSpec),

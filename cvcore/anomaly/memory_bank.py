@@ -16,10 +16,9 @@ from torch.nn import functional
 from cvcore.anomaly.latent import distances
 from cvcore.anomaly.maps import smooth
 from cvcore.errors import ModelError, TooFewNormalsError
+from cvcore.image.normalize import imagenet_floats
 from cvcore.types import InputSpec
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 # Backbone -> the modules, by name, whose outputs are strides 8 and 16 (section 3.1: levels 2 and 3).
 LAYERS: dict[str, tuple[str, ...]] = {
     "resnet18": ("layer2", "layer3"),
@@ -94,9 +93,7 @@ class PatchCore(nn.Module):
 
     def preprocess(self, canvases: Tensor) -> Tensor:
         """Canvases, (B, H, W, 3) uint8, normalised as the backbone was trained, (B, 3, H, W)."""
-        images = canvases.to(self.memory.device).permute(0, 3, 1, 2).float() / 255
-        mean = images.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
-        return (images - mean) / images.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+        return imagenet_floats(canvases.to(self.memory.device), torch.float32)
 
     def patches(self, images: Tensor) -> Tensor:
         """Patch features, (B, D, h, w), aware of their surroundings: pooled 3x3, on the finest grid (3.1)."""

@@ -19,7 +19,7 @@ from cvcore.detect.base import TrainableDetector
 from cvcore.detect.truth import Truth
 from cvcore.errors import ModelError
 from cvcore.image.fit import Fit
-from cvcore.ops.boxes import select_detections
+from cvcore.ops.boxes import select_batch
 from cvcore.types import Detections, DetectOptions, InputSpec
 
 
@@ -97,7 +97,8 @@ class DarknetDetector(DarknetModel, TrainableDetector):
         ]
         boxes = torch.cat([head.boxes for head in found], dim=1)
         scores = torch.cat([head.class_scores for head in found], dim=1)
-        return [select_detections(boxes[i], scores[i], options) for i in range(len(fits))]
+        assert len(boxes) == len(fits)
+        return select_batch(boxes, scores, options)
 
 
 @torch.no_grad()

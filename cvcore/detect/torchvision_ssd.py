@@ -12,7 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 from cvcore.detect.base import Detector
 from cvcore.image.fit import Fit
 from cvcore.ops.box_coder import BoxCoder
-from cvcore.ops.boxes import select_detections
+from cvcore.ops.boxes import select_batch
 from cvcore.types import Detections, DetectOptions, InputSpec
 
 
@@ -55,9 +55,7 @@ class TorchvisionSsd(Detector):
         boxes = boxes.clamp(min=0).minimum(limit)
         scores = logits.softmax(dim=-1)
         scores[..., 0] = -1.0  # The background is no detection.
-        top = scores.topk(min(self.network.topk_candidates, scores.shape[1]), dim=1)
-        scores = torch.full_like(scores, -1.0).scatter(1, top.indices, top.values)
-        return [select_detections(b, s, options) for b, s in zip(boxes, scores, strict=True)]
+        return select_batch(boxes, scores, options, candidates_per_class=self.network.topk_candidates)
 
 
 def float_shapes(maps: Sequence[Tensor]) -> list[Tensor]:

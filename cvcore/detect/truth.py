@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cvcore.ops.boxes import paired_iou
+
 
 @dataclass(frozen=True, slots=True)
 class Truth:
@@ -34,40 +36,49 @@ class Truth:
         """The same on another device."""
         return Truth(self.boxes.to(device), self.label_ids.to(device), self.image_index.to(device))
 
-    def padded(self, num_images: int) -> Tensor:
-        """Boxes image by image, (num_images, most boxes of one, 4); behind an image's own are zeros."""
+    def of_images(self, num_images: int) -> list[Truth]:
+        """One for each image of the batch, image by image; `image_index` becomes 0."""
+        each = []
+        for image in range(num_images):
+            own = self.image_index == image
+            each.append(Truth(self.boxes[own], self.label_ids[own], torch.zeros_like(self.image_index[own])))
+        return each
+
+    def padded(self, num_images: int) -> PaddedTruth:
+        """The same as one row an image, as long as the fullest image needs."""
         counts = torch.bincount(self.image_index, minlength=num_images)
         order = self.image_index.argsort(stable=True)
         image = self.image_index[order]
-        place = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[image]
-        most = int(counts.max()) if len(counts) else 0
-        boxes = self.boxes.new_zeros((num_images, most, 4))
-        boxes[image, place] = self.boxes[order]
-        return boxes
+        place = torch.arange(len(order), device=image.device) - (counts.cumsum(0) - counts)[image]
+        most = int(counts.max()) if num_images else 0
+        boxes = self.boxes.new_zeros(num_images, most, 4)
+        label_ids = self.label_ids.new_zeros(num_images, most)
+        boxes[image, place], label_ids[image, place] = self.boxes[order], self.label_ids[order]
+        valid = torch.arange(most, device=image.device) < counts[:, None]
+        return PaddedTruth(boxes, label_ids, valid)
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedTruth:
+    """The ground truth of B images, each with M places, some of them empty.
+
+    Attributes:
+        boxes: (B, M, 4) float32, xyxy, canvas pixels; 0 in empty places, which come last.
+        label_ids: (B, M) int64; 0 in empty places.
+        valid: (B, M) bool, False for empty places.
+    """
+
+    boxes: Tensor
+    label_ids: Tensor
+    valid: Tensor
 
 
 def best_overlaps(boxes: Tensor, truth: Truth) -> Tensor:
     """The greatest IoU of each box with any ground truth of its image: (B, K, 4) xyxy to (B, K)."""
-    wanted = truth.padded(len(boxes))
+    wanted = truth.padded(len(boxes)).boxes
     if not wanted.shape[1]:
         return boxes.new_zeros(boxes.shape[:2])
-    low = torch.maximum(boxes[:, :, None, :2], wanted[:, None, :, :2])
-    high = torch.minimum(boxes[:, :, None, 2:], wanted[:, None, :, 2:])
-    common = (high - low).clamp(min=0).prod(dim=-1)  # (B, K, M)
-    areas = box_areas(boxes)[:, :, None] + box_areas(wanted)[:, None]
-    return (common / (areas - common).clamp(min=1e-9)).amax(dim=2)
-
-
-def paired_iou(first: Tensor, second: Tensor) -> Tensor:
-    """IoU of boxes that lie side by side, (..., 4) xyxy each: (...)."""
-    low, high = torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:])
-    common = (high - low).clamp(min=0).prod(dim=-1)
-    return common / (box_areas(first) + box_areas(second) - common).clamp(min=1e-9)
-
-
-def box_areas(boxes: Tensor) -> Tensor:
-    """(..., 4) xyxy to (...)."""
-    return (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
+    return paired_iou(boxes[:, :, None], wanted[:, None]).amax(dim=2)
 
 
 def first_claims(places: Tensor, num_places: int) -> Tensor:

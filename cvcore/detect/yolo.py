@@ -16,8 +16,8 @@ from cvcore.darknet.detectors import (
 )
 from cvcore.darknet.losses import LossKind
 from cvcore.darknet.retarget import retarget_cfg
+from cvcore.detect.labels import VOC_LABELS
 from cvcore.scenes.parts import PART_NAMES
-from cvcore.voc import VOC_LABELS
 
 Version = Literal["v1", "v1-fast", "v1-tiny", "v1-vgg16", "v2", "v2-tiny", "v3", "v3-tiny", "v3-small"]
 AnchorPairs = Sequence[Sequence[float]]

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cvcore.detect.truth import Truth, best_overlaps, box_areas, paired_iou
+from cvcore.detect.truth import Truth, best_overlaps
 from cvcore.ops.anchors import cell_grid, decode_boxes, encode_boxes, shape_iou, split_raw
+from cvcore.ops.boxes import box_areas, paired_iou
 
 
 @dataclass(frozen=True, slots=True)

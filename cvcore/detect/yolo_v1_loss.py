@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from cvcore.darknet.heads import split_detection
 from cvcore.darknet.layers import Detection
-from cvcore.detect.truth import Truth, first_claims, paired_iou
-from cvcore.ops.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from cvcore.detect.truth import Truth, first_claims
+from cvcore.ops.boxes import cxcywh_to_xyxy, paired_iou, xyxy_to_cxcywh
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from cvcore.darknet.heads import by_cell, decode_region
 from cvcore.darknet.layers import Region
-from cvcore.detect.truth import Truth, best_overlaps, box_areas, first_claims, paired_iou
+from cvcore.detect.truth import Truth, best_overlaps, first_claims
 from cvcore.ops.anchors import shape_iou
+from cvcore.ops.boxes import box_areas, paired_iou
 
 
 @dataclass(frozen=True, slots=True)

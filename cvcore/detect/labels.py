@@ -1,4 +1,4 @@
-"""What Pascal VOC names."""
+"""Class names of public datasets."""
 
 from __future__ import annotations
 
@@ -24,3 +24,4 @@ VOC_LABELS = (
     "train",
     "tvmonitor",
 )
+"""Pascal VOC's twenty (Everingham et al. 2010)."""

@@ -1,0 +1,1 @@
+"""Trunks of classifiers that detectors read their maps from."""
