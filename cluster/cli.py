@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.anomaly_commands import calibrate, scan, threshold
+from cluster.dataset_commands import dataset_app
 from cluster.exits import check_format, usage_errors
 from cluster.image_commands import compress, decompress, denoise, generate, reduce
 from cluster.job_commands import annotate, run, track
@@ -24,12 +25,13 @@ app = typer.Typer(
     help="Annotate large image and video datasets on Ray, track what moves in them, and scan what is new for "
     "anomalies: from a folder or bucket, through a model, into Parquet.",
 )
-JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, MODELS = (
+JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Jobs",
     "Anomalies",
     "Search by example",
     "Pictures by autoencoders",
     "Results",
+    "Datasets",
     "Models and samples",
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
@@ -42,6 +44,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
 for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.add_typer(dataset_app, name="dataset", rich_help_panel=DATASETS)
 
 
 @app.command(rich_help_panel=MODELS)

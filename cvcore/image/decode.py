@@ -121,6 +121,22 @@ def open_image(
     return result
 
 
+def read_size(
+    data: bytes, *, limits: DecodeLimits = _DEFAULT_LIMITS, name: str | None = None
+) -> tuple[int, int]:
+    """Width and height, pixels, of what `open_image` gives, read from the header; it has the same arguments.
+
+    A JPEG's first kilobytes are enough; other formats may say how they are turned behind their pixels.
+    """
+    image_format = _check_file(data, limits, name)
+    with _reading(data, image_format, name):
+        image = _read_header(data, image_format, limits)
+        if isinstance(image, PngImageFile) and b"eXIf" in data:
+            image.load()
+        width, height = image.size
+        return (height, width) if swaps_sides(read_orientation(image)) else (width, height)
+
+
 def decode_to_canvas(
     data: bytes, spec: InputSpec, *, limits: DecodeLimits = _DEFAULT_LIMITS, name: str | None = None
 ) -> CanvasImage:
