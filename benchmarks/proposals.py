@@ -2,10 +2,10 @@
 
     python benchmarks/proposals.py [--images 36] [--scenes 24] [--json]
 
-Blood cells: images and boxes of BCCD's test split. Scenes: the project's own. Both search each image in the same
-process, one after the other, on one thread. OpenCV returns all of its boxes; ours are measured as they come, and
-again with no more boxes, image by image, than OpenCV gave. MABO is the mean over classes of the average best
-overlap.
+Blood cells: images and boxes of BCCD's test split. Scenes: the project's own. Both search each image in the
+same process, one after the other, on one thread. OpenCV returns all of its boxes; ours are measured as they
+come, and again with no more boxes, image by image, than OpenCV gave. MABO is the mean over classes of the
+average best overlap.
 
 OpenCV's contributed modules are kept apart: pip install --no-deps --target .venv/proposal_peers
 -r benchmarks/peers/proposal_peers.txt
@@ -54,7 +54,9 @@ def blood_cells(num: int) -> Iterator[Sample]:
         root = ET.parse(BCCD / "Annotations" / f"{name}.xml").getroot()
         boxes, labels = [], []
         for item in root.iter("object"):
-            x0, y0, x1, y1 = (float(item.findtext(f"bndbox/{key}") or 0) for key in "xmin ymin xmax ymax".split())
+            x0, y0, x1, y1 = (
+                float(item.findtext(f"bndbox/{key}") or 0) for key in "xmin ymin xmax ymax".split()
+            )
             if x1 > x0 and y1 > y0:
                 boxes.append([x0 - 1, y0 - 1, x1, y1])
                 labels.append(item.findtext("name") or "")

@@ -34,9 +34,9 @@ def to_space(image: npt.NDArray[np.uint8], space: ColourSpace) -> Planes:
         case "rgi":
             total = image.sum(axis=2, dtype=np.float32)
             shares = image[..., :2] / np.maximum(total, 1)[..., None]
-            return np.dstack([shares * np.float32(255), total / 3]).astype(np.float32)
+            return np.asarray(np.dstack([shares * 255, total / 3]), np.float32)
         case "intensity":
-            return image.mean(axis=2, dtype=np.float32, keepdims=True)
+            return np.asarray(image.mean(axis=2, dtype=np.float32, keepdims=True))
 
 
 def _hsv(image: npt.NDArray[np.uint8]) -> Planes:
@@ -51,4 +51,4 @@ def _lab(image: npt.NDArray[np.uint8]) -> Planes:
     lightness = (116 * f[..., 1] - 16) * np.float32(2.55)
     a = 500 * (f[..., 0] - f[..., 1]) + 128
     b = 200 * (f[..., 1] - f[..., 2]) + 128
-    return np.clip(np.dstack([lightness, a, b]), 0, 255).astype(np.float32)
+    return np.asarray(np.clip(np.dstack([lightness, a, b]), 0, 255), np.float32)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from cvcore.propose.regions import Regions
+
+Number = TypeVar("Number", np.int32, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +71,16 @@ def group_regions(regions: Regions, measures: Measures) -> Hierarchy:
     return Hierarchy(boxes, merges)
 
 
-def _room(rows: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _room(rows: npt.NDArray[Number]) -> npt.NDArray[Number]:
     """A copy with rows for what merges will give."""
     grown = np.zeros((2 * len(rows) - 1, *rows.shape[1:]), rows.dtype)
     grown[: len(rows)] = rows
     return grown
 
 
-def _adjacency(
-    pairs: npt.NDArray[np.int32], num: int
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _adjacency(pairs: npt.NDArray[np.int32], num: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pairs as lists of neighbours: where each region's list begins, (num + 1,), and the lists."""
     both = np.concatenate([pairs, pairs[:, ::-1]])
     both = both[np.lexsort((both[:, 1], both[:, 0]))]
-    starts = np.searchsorted(both[:, 0], np.arange(num + 1)).astype(np.int32)
-    return starts, np.ascontiguousarray(both[:, 1])
+    starts = np.searchsorted(both[:, 0], np.arange(num + 1))
+    return starts, both[:, 1].astype(np.int64)

@@ -11,6 +11,7 @@ from cvcore.propose.compiled import compiled
 from cvcore.propose.segment_kernels import find
 
 Ints = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 
@@ -65,8 +66,8 @@ def merge_all(
     boxes: Ints,
     colours: Floats,
     textures: Floats,
-    starts: Ints,
-    neighbours: Ints,
+    starts: Indices,
+    neighbours: Indices,
     measures: tuple[bool, bool, bool, bool],
     num_pixels: int,
 ) -> Ints:
@@ -78,17 +79,17 @@ def merge_all(
     """
     total = 2 * num - 1
     merged = np.empty((num - 1, 2), np.int32)
-    parents = np.arange(total).astype(np.int32)
+    parents = np.arange(total)
     seen_by = np.full(total, -1, np.int32)
     begins, ends = np.zeros(total, np.int64), np.zeros(total, np.int64)
-    pool = np.empty(max(16, 4 * len(neighbours)), np.int32)
+    pool = np.empty(max(16, 4 * len(neighbours)), np.int64)
     pool[: len(neighbours)] = neighbours
     used = len(neighbours)
     heap = [(0.0, 0, 0) for _ in range(0)]
     for i in range(num):
         begins[i], ends[i] = starts[i], starts[i + 1]
         for place in range(starts[i], starts[i + 1]):
-            j = np.int64(neighbours[place])
+            j = int(neighbours[place])
             if i < j:
                 near = similarity(i, j, sizes, boxes, colours, textures, measures, num_pixels)
                 heap.append((-near, i, j))
@@ -109,12 +110,12 @@ def merge_all(
         begins[t] = used
         room = used + ends[i] - begins[i] + ends[j] - begins[j]
         if room > len(pool):
-            grown = np.empty(2 * room, np.int32)
+            grown = np.empty(2 * room, np.int64)
             grown[:used] = pool[:used]
             pool = grown
         for old in (i, j):
             for place in range(begins[old], ends[old]):
-                other = np.int64(find(parents, pool[place]))
+                other = find(parents, pool[place])
                 if other != t and seen_by[other] != t:
                     seen_by[other] = t
                     pool[used] = other

@@ -35,11 +35,9 @@ def texture_bins(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     for y in range(height):
         for x in range(width):
             for c in range(channels):
-                place = 0
-                for slope in slopes(planes, y, x, c):
+                for place, slope in enumerate(slopes(planes, y, x, c)):
                     level = min(int(abs(slope) * TEXTURE_BINS / most[c]), TEXTURE_BINS - 1)
                     bins[y, x, c, place if slope >= 0 else place + 4] = level
-                    place += 1
     return bins
 
 

@@ -40,7 +40,8 @@ class Regions:
 
 def colour_bins(planes: Planes) -> Bins:
     """(H, W, C), 0 to 255, to bins (H, W, C), 0 to 24."""
-    return np.minimum(planes * np.float32(COLOUR_BINS / 256), COLOUR_BINS - 1).astype(np.uint8)
+    levels = np.minimum(planes * np.float32(COLOUR_BINS / 256), COLOUR_BINS - 1)
+    return np.asarray(levels, np.uint8)
 
 
 def texture_bins(smoothed: Planes) -> Bins:
@@ -62,12 +63,16 @@ def describe_regions(labels: Labels, colours: Bins, textures: Bins) -> Regions:
     sizes, boxes = region_kernels.measure(labels, num)
     flat = np.ascontiguousarray(labels).reshape(-1)
     columns = colours.reshape(len(flat), -1), textures.reshape(len(flat), -1)
-    counted = (
-        region_kernels.count_bins(flat, columns[0], num, COLOUR_BINS),
-        region_kernels.count_bins(flat, columns[1], num, region_kernels.TEXTURE_BINS),
+    colour_counts = region_kernels.count_bins(flat, columns[0], num, COLOUR_BINS)
+    texture_counts = region_kernels.count_bins(flat, columns[1], num, region_kernels.TEXTURE_BINS)
+    return Regions(
+        num_pixels=flat.size,
+        sizes=sizes,
+        boxes=boxes,
+        colours=colour_counts / colour_counts.sum(axis=1, keepdims=True),
+        textures=texture_counts / texture_counts.sum(axis=1, keepdims=True),
+        pairs=neighbour_pairs(labels),
     )
-    histograms = [counts / counts.sum(axis=1, keepdims=True) for counts in counted]
-    return Regions(flat.size, sizes, boxes, *histograms, neighbour_pairs(labels))
 
 
 def neighbour_pairs(labels: Labels) -> npt.NDArray[np.int32]:

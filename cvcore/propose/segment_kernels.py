@@ -55,11 +55,11 @@ def sorted_edges(planes: Floats) -> tuple[Ints, Ints, Floats]:
 
 
 @compiled
-def find(parents: Ints, node: int) -> int:
+def find(parents: npt.NDArray[np.signedinteger], node: int) -> int:
     """The root of a node's tree, whose paths are halved on the way."""
     while parents[node] != node:
         parents[node] = parents[parents[node]]
-        node = parents[node]
+        node = int(parents[node])
     return node
 
 

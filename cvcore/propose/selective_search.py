@@ -64,7 +64,7 @@ def selective_search(
     scale = np.array([image.shape[1] / searched.shape[1], image.shape[0] / searched.shape[0]] * 2)
     found = (boxes * scale).astype(np.float32)
     sides = np.minimum(found[:, 2] - found[:, 0], found[:, 3] - found[:, 1])
-    return found[sides >= options.min_side_px][: options.max_boxes]
+    return np.asarray(found[sides >= options.min_side_px][: options.max_boxes])
 
 
 def _shrink(image: npt.NDArray[np.uint8], max_side: int | None) -> npt.NDArray[np.uint8]:
