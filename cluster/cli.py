@@ -14,6 +14,7 @@ from cluster.exits import check_format, usage_errors
 from cluster.image_commands import compress, decompress, denoise, generate, reduce
 from cluster.job_commands import annotate, run, track
 from cluster.options import Endpoint, Json, Profile, Region
+from cluster.propose_command import propose
 from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.train_command import train
 
@@ -35,7 +36,7 @@ JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Models and samples",
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    JOBS: (annotate, track, run),
+    JOBS: (annotate, track, propose, run),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
@@ -78,8 +79,9 @@ def evaluate(
     truth: Annotated[
         str | None,
         typer.Option(
-            help="Ground truth: COCO JSON of images; MOT text (a file or folder) of tracks; of scans, the "
-            "dataset's folder, in the layout of MVTec AD; of an index none: folders are its labels."
+            help="Ground truth: COCO JSON of detections or proposals; MOT text (a file or folder) of "
+            "tracks; of scans, the dataset's folder, in the layout of MVTec AD; of an index none: folders "
+            "are its labels."
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Of an index: how many answers count.")] = 10,
@@ -90,11 +92,18 @@ def evaluate(
 ) -> None:
     """Measure a run against ground truth.
 
-    COCO's metrics of detections; HOTA, MOTA and IDF1 of tracks; AUROC, average precision and AUPRO of scans;
-    precision, recall and mean average precision of an index.
+    COCO's metrics of detections; recall and MABO of proposals; HOTA, MOTA and IDF1 of tracks; AUROC, average
+    precision and AUPRO of scans; precision, recall and mean average precision of an index.
     """
-    from cluster.listing import print_anomalies, print_evaluation, print_retrieval, print_tracking
+    from cluster.listing import (
+        print_anomalies,
+        print_evaluation,
+        print_proposals,
+        print_retrieval,
+        print_tracking,
+    )
     from jobs.evaluate_anomalies import evaluate_anomalies, is_scan_folder
+    from jobs.evaluate_proposals import evaluate_proposal_run, is_propose_run
     from jobs.storage import Access
 
     access = Access(profile, endpoint_url, region)
@@ -104,6 +113,8 @@ def evaluate(
             from jobs.neighbors import evaluate_index
 
             print_retrieval(evaluate_index(open_index(run, access=access), k), as_json=as_json)
+        elif truth.lower().endswith(".json") and is_propose_run(run, access):
+            print_proposals(evaluate_proposal_run(run, truth, access=access), as_json=as_json)
         elif truth.lower().endswith(".json"):
             from jobs.evaluate import evaluate_run
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cvcore.metrics.tracking import TrackingEvaluation, TrackingMetrics
     from jobs.evaluate import Evaluation
     from jobs.evaluate_anomalies import AnomalyEvaluation
+    from jobs.evaluate_proposals import ProposalEvaluation
 
 
 def print_models(*, as_json: bool) -> None:
@@ -74,6 +75,32 @@ def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
     console.print(
         f"mAP@0.5 {metrics.ap50:.3f}   mAP@0.75 {metrics.ap75:.3f}   mAP@[0.5:0.95] {metrics.ap:.3f}   "
         f"over {found.num_images:,} images (pycocotools)",
+        soft_wrap=True,
+    )
+    if found.num_missing or found.num_failed:
+        console.print(
+            f"{found.num_missing:,} images of the ground truth are not in the run, "
+            f"{found.num_failed:,} failed in it"
+        )
+
+
+def print_proposals(found: ProposalEvaluation, *, as_json: bool) -> None:
+    """Coverage of objects by a run's proposals, by class and together."""
+    console = Console(highlight=False, emoji=False)
+    if as_json:
+        console.print_json(json.dumps(asdict(found)))
+        return
+    metrics = found.metrics
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("class")
+    for title in ("recall@0.5", "average best overlap"):
+        table.add_column(title, justify="right")
+    for label, overlap in metrics.per_class_abo.items():
+        table.add_row(visible(label), f"{metrics.per_class_recall[label]:.3f}", f"{overlap:.3f}")
+    console.print(table)
+    console.print(
+        f"{metrics.boxes_per_image:,.0f} boxes an image   recall@0.5 {metrics.recall:.3f}   "
+        f"MABO {metrics.mabo:.3f}   of {metrics.num_objects:,} objects in {metrics.num_images:,} images",
         soft_wrap=True,
     )
     if found.num_missing or found.num_failed:

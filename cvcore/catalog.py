@@ -26,7 +26,7 @@ class ModelEntry:
         builder: `module:function`, called as `function(labels, **config)`, where labels None means the
             default; as `function(**config)` for an entry without labels.
         input_height, input_width: the canvas by default, pixels.
-        num_parameters: by default, buffers not counted.
+        num_parameters: by default, buffers not counted; a model of 0 needs no weights.
         num_labels: by default; 0 for models that name nothing.
         label_set: what the default labels are.
         paper: where the architecture is published.
@@ -36,7 +36,7 @@ class ModelEntry:
         weights_licence, weights_source: of the default weights.
     """
 
-    task: Literal["detect", "classify", "autoencode", "score"]
+    task: Literal["detect", "classify", "autoencode", "score", "propose"]
     summary: str
     builder: str
     input_height: int
@@ -262,6 +262,17 @@ CATALOG: dict[str, ModelEntry] = {
         num_labels=0,
         label_set="",
         paper="Roth et al. 2022, Towards Total Recall in Industrial Anomaly Detection",
+    ),
+    "selective_search": ModelEntry(
+        task="propose",
+        summary="Boxes that are likely to hold objects of any class; nothing is learnt",
+        builder="cvcore.propose.proposer:SelectiveSearch",
+        input_height=500,
+        input_width=500,
+        num_parameters=0,
+        num_labels=0,
+        label_set="",
+        paper="Uijlings et al. 2013, Selective Search for Object Recognition",
     ),
 }
 

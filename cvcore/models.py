@@ -55,7 +55,10 @@ def build_model(source: ModelSource) -> nn.Module:
     if source.cfg is not None or is_cfg(source.name):
         return _build_darknet(source)
     if source.weights is None:
-        raise ModelError(_ask_for_weights(source.name, find_model(source.name)))
+        entry = find_model(source.name)
+        if entry.num_parameters:
+            raise ModelError(_ask_for_weights(source.name, entry))
+        return build_entry(entry, source.labels, source.config, name=source.name).eval()
 
     from cvcore.checkpoint import is_checkpoint
 

@@ -33,13 +33,13 @@ def evaluate_run(run: str, truth: str, *, access: Access) -> Evaluation:
     Raises:
         SpecError: if nothing of the ground truth is in the run, or it is not COCO.
     """
-    ground_truth = _read_truth(resolve_location(truth), access)
-    images = _ImageIndex(ground_truth["images"])
+    ground_truth = read_truth(resolve_location(truth), access)
+    images = ImageIndex(ground_truth["images"])
     categories = {category["name"]: category["id"] for category in ground_truth["categories"]}
     found: list[dict[str, Any]] = []
     seen: set[int] = set()
     failed = 0
-    for row in _rows(RunFolder(resolve_location(run)), access):
+    for row in iter_rows(RunFolder(resolve_location(run)), access):
         image_id = images.find(row["uri"])
         if image_id is None:
             continue
@@ -52,7 +52,7 @@ def evaluate_run(run: str, truth: str, *, access: Access) -> Evaluation:
     return Evaluation(metrics, len(seen), len(ground_truth["images"]) - len(seen), failed)
 
 
-class _ImageIndex:
+class ImageIndex:
     """Finds COCO images by the end of a location: `a/b.jpg` matches `s3://bucket/x/a/b.jpg`."""
 
     def __init__(self, images: list[dict[str, Any]]) -> None:
@@ -60,6 +60,7 @@ class _ImageIndex:
         self._lengths = sorted({len(path) for path in self._by_path}, reverse=True)
 
     def find(self, uri: str) -> int | None:
+        """The id of the image at a location, or None."""
         parts = PurePosixPath(uri).parts
         for length in self._lengths:
             image_id = self._by_path.get(parts[-length:])
@@ -68,7 +69,8 @@ class _ImageIndex:
         return None
 
 
-def _read_truth(location: str, access: Access) -> dict[str, Any]:
+def read_truth(location: str, access: Access) -> dict[str, Any]:
+    """A COCO document; raises `SpecError` for anything else."""
     try:
         content = json.loads(open_store(location, access).read(location))
     except ValueError as error:
@@ -78,7 +80,8 @@ def _read_truth(location: str, access: Access) -> dict[str, Any]:
     return content
 
 
-def _rows(folder: RunFolder, access: Access) -> Iterator[dict[str, Any]]:
+def iter_rows(folder: RunFolder, access: Access) -> Iterator[dict[str, Any]]:
+    """All rows of a run; raises `SpecError` where there are none."""
     store = open_store(folder.uri, access)
     names = [name for name in store.list_names(folder.data) if part_number(name) is not None]
     if not names:

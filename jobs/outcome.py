@@ -14,6 +14,7 @@ FOUND = {
     "scan": "anomalies",
     "calibrate": "anomalies",
     "embed": "embeddings",
+    "propose": "proposals",
     "denoise": "pictures",
     "compress": "codes",
 }

@@ -118,6 +118,15 @@ def embed_schema(size: int) -> pa.Schema:
     return pa.schema([*ROW_FIELDS, _embedding(size)])
 
 
+def propose_schema() -> pa.Schema:
+    """One row for each input of a propose job, those that failed included.
+
+    `proposals` are best first: `box` is xyxy in pixels of the source image, `score` falls evenly from 1.
+    """
+    proposal = pa.struct([pa.field("box", pa.list_(pa.float32(), 4)), pa.field("score", pa.float32())])
+    return pa.schema([*ROW_FIELDS, pa.field("proposals", pa.list_(proposal))])
+
+
 def restore_schema() -> pa.Schema:
     """One row for each input of a denoise job: `image` is a PNG on the model's canvas.
 

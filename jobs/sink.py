@@ -20,7 +20,14 @@ from jobs.schemas import SCHEMA_VERSION
 from jobs.storage import ObjectMissing, StorageError, Store
 
 # Enough to count rows, failures and what was found: masks and heat maps, the largest, are not decoded.
-SUMMARY_COLUMNS = ("status", "error_code", "detections.list.element.label_id", "is_anomaly")
+SUMMARY_COLUMNS = (
+    "status",
+    "error_code",
+    "detections.list.element.label_id",
+    "proposals.list.element.score",
+    "is_anomaly",
+)
+BOX_COLUMNS = ("detections", "proposals")
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class PartSummary:
     """What one published part holds.
 
     Attributes:
-        found: detections, or anomalies, as the job has it.
+        found: detections, proposals or anomalies, as the job has it.
         failures: rows by error code.
     """
 
@@ -68,8 +75,9 @@ def decode_part(body: bytes) -> pa.Table:
 def summarize(number: int, rows: pa.Table, body: bytes) -> PartSummary:
     """Count a part's rows."""
     codes = rows.column("error_code").filter(pc.not_equal(rows.column("status"), "ok"))
-    if "detections" in rows.column_names:
-        found = pc.sum(pc.list_value_length(rows.column("detections"))).as_py() or 0
+    boxes = next((name for name in BOX_COLUMNS if name in rows.column_names), None)
+    if boxes is not None:
+        found = pc.sum(pc.list_value_length(rows.column(boxes))).as_py() or 0
     elif "is_anomaly" in rows.column_names:
         found = pc.sum(rows.column("is_anomaly")).as_py() or 0
     else:

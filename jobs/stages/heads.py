@@ -23,8 +23,9 @@ from cvcore.retrieve.embed import embed, embedding_size_of
 from cvcore.types import InputSpec
 from jobs.schemas import embed_schema, score_schema
 from jobs.stages.image_heads import CodeHead, RestoreHead
+from jobs.stages.propose_head import ProposeHead
 from jobs.stages.rows import NON_FINITE, Failure, carried_columns, result_table, table_of
-from jobs.stages.tasks import CodeTask, DetectTask, EmbedTask, RestoreTask, ScoreTask, Task
+from jobs.stages.tasks import CodeTask, DetectTask, EmbedTask, ProposeTask, RestoreTask, ScoreTask, Task
 
 
 class Head(Protocol):
@@ -56,6 +57,8 @@ def make_head(source: ModelSource, task: Task, device: torch.device) -> Head:
             return RestoreHead(model, task)
         case CodeTask():
             return CodeHead(model, task)
+        case ProposeTask():
+            return ProposeHead(model, task)
 
 
 class DetectHead:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cvcore.anomaly.options import ScoreName, ScoreOptions
+from cvcore.propose.options import SelectiveSearchOptions
 from cvcore.types import DetectOptions
 
 if TYPE_CHECKING:
@@ -63,4 +64,11 @@ class CodeTask:
     prior: bytes = field(repr=False)
 
 
-Task = DetectTask | ScoreTask | EmbedTask | RestoreTask | CodeTask
+@dataclass(frozen=True)
+class ProposeTask:
+    """Find boxes that are likely to hold objects."""
+
+    options: SelectiveSearchOptions
+
+
+Task = DetectTask | ScoreTask | EmbedTask | RestoreTask | CodeTask | ProposeTask
