@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cluster.cli import app
 from cluster.exits import EXIT_USAGE
+from cvcore.image.decode import decode_to_canvas
 from cvcore.propose.options import SelectiveSearchOptions
 from cvcore.propose.proposer import SelectiveSearch
 from cvcore.scenes.coco import write_scenes
@@ -58,13 +60,9 @@ def test_a_row_an_image_with_boxes_in_its_pixels_best_first(done: Path) -> None:
 
 
 def test_rows_hold_what_the_search_itself_gives(done: Path) -> None:
-    from cvcore.image.decode import decode_to_canvas
-
     path = done / "images" / "scene-000001.jpg"
     model = SelectiveSearch()
     decoded = decode_to_canvas(path.read_bytes(), model.input_spec, name=path.name)
-    import torch
-
     options = SelectiveSearchOptions(strategy="single", max_boxes=150, seed=4)
     (expected,) = model(torch.from_numpy(decoded.canvas)[None], [decoded.fit], options)
     row = read_local_rows(done / "run").to_pylist()[1]
