@@ -28,7 +28,7 @@ def random_regions(seed: int, *, height: int = 14, width: int = 16, count: int =
 
 
 def similarity(a: dict, b: dict, measures: Measures, num_pixels: int) -> float:
-    """Equations 1 to 4 and 6, one number at a time."""
+    """Equations 1 and 3 to 6, one number at a time."""
     total = 0.0
     for name in ("colour", "texture"):
         if getattr(measures, name):
