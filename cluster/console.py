@@ -228,6 +228,8 @@ def _print_result(result: RunResult) -> None:
         lines.append(f"Results: {join(result.uri, 'data')}")
     if "embeddings" in counts:
         lines.append(f"Next:    veedor index {result.uri} --out FOLDER")
+    elif "proposals" in counts:
+        lines.append(f"Next:    veedor evaluate {result.uri} --truth annotations.json")
     elif not {"pictures", "codes"} & counts.keys():
         lines.append(f"Next:    veedor report {result.uri}")
     for line in lines:

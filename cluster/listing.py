@@ -47,6 +47,8 @@ def print_models(*, as_json: bool) -> None:
 
 
 def _weights_text(entry: ModelEntry) -> str:
+    if not entry.num_parameters:
+        return "none"
     if entry.weights is None:
         return "yours, with --weights"
     origin = "shipped with veedor" if entry.weights.startswith("package://") else entry.weights

@@ -1,6 +1,6 @@
 """How well class-independent boxes cover objects: recall, and average best overlap.
 
-Uijlings et al. 2013, Selective Search for Object Recognition, section 5 (equation 8).
+Uijlings et al. 2013, Selective Search for Object Recognition, section 5 (equations 7 and 8).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float32]
 
 @compiled
 def overlap(histograms: Floats, i: int, j: int) -> float:
-    """Histogram intersection (equations 1 and 2)."""
+    """Histogram intersection (equations 1 and 3)."""
     total = 0.0
     for d in range(histograms.shape[1]):
         total += min(histograms[i, d], histograms[j, d])
@@ -35,7 +35,7 @@ def similarity(
     measures: tuple[bool, bool, bool, bool],
     num_pixels: int,
 ) -> float:
-    """The sum of colour, texture, size and fill (equations 1 to 4 and 6) that `measures` asks for."""
+    """The sum of colour, texture, size and fill (equations 1 and 3 to 6) that `measures` asks for."""
     total = 0.0
     if measures[0]:
         total += overlap(colours, i, j)
@@ -53,7 +53,7 @@ def similarity(
 
 @compiled
 def mix(histograms: Floats, i: int, j: int, t: int, sizes: Ints) -> None:
-    """Region t's histogram of those of i and j (equation 5)."""
+    """Region t's histogram of those of i and j (equation 2)."""
     for d in range(histograms.shape[1]):
         weighed = sizes[i] * histograms[i, d] + sizes[j] * histograms[j, d]
         histograms[t, d] = weighed / (sizes[i] + sizes[j])

@@ -14,7 +14,7 @@ class SelectiveSearchOptions:
     """How an image is searched.
 
     Attributes:
-        strategy: how many groupings are combined: 1, 8 or 80 (paper, section 5.3 and table 6).
+        strategy: how many groupings are combined: 1, 8 or 80 (paper, section 5.1).
         max_boxes: the best so many are returned; None returns all.
         min_side_px: boxes whose shorter side is less, in the image's own pixels, are dropped.
         max_side: images with a longer side are searched at this one, pixels; None never scales.

@@ -49,7 +49,7 @@ def selective_search(
 ) -> npt.NDArray[np.float32]:
     """Boxes of an RGB image, (H, W, 3): (N, 4) float32, xyxy, pixels of the image, best first, no two alike.
 
-    The order is the paper's (section 4.2): a region's place in its hierarchy, the whole image first, times a
+    The order is the paper's (section 3.3): a region's place in its hierarchy, the whole image first, times a
     pseudo-random number.
 
     Raises:
