@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 
 from cvcore.catalog import DARKNET, find_model, is_cfg
 from cvcore.darknet.detector import DarknetDetector
+from cvcore.datasets.records import BoxDataset
 from cvcore.detect.base import ProposalDetector, TrainableDetector
 from cvcore.errors import SpecError
 from cvcore.models import build_entry
@@ -23,10 +23,11 @@ from cvcore.train.epochs import ShareScore, Standing
 from cvcore.train.loop import DetectorLoss, detector_loss
 from cvcore.train.progress import Progress
 from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
-from cvcore.train.samples import Dataset, document_labels, load_dataset, read_document
+from cvcore.train.samples import Dataset, load_samples
 from cvcore.types import InputSpec
+from jobs.datasets import DatasetSource, open_dataset
 from jobs.model_files import read_part
-from jobs.storage import StorageError, join, open_store
+from jobs.storage import StorageError
 from jobs.train_run import optimize_options
 from jobs.train_spec import DetectorTrainSpec
 
@@ -40,8 +41,8 @@ class DetectorRun:
 
     def __init__(self, spec: DetectorTrainSpec, shard: Shard) -> None:
         self.spec = spec
-        self.labels = document_labels(read_document(partial(read_file, spec, spec.data)))
-        self._train, self._held_out, self.model = prepare_run(spec, self.labels)
+        self._train, self._held_out, self.model = prepare_run(spec)
+        self.labels = self.model.labels
         self._shard = shard
 
     @property
@@ -88,29 +89,24 @@ class DetectorRun:
 
 def check_detector_data(spec: DetectorTrainSpec) -> None:
     """Refuse what no worker could train with, before any is started."""
-    documents = []
-    for folder in (spec.data, spec.val_data):
-        try:
-            document = read_document(partial(read_file, spec, folder))
-        except StorageError as error:
+    train, held_out = read_splits(spec)
+    for split in (train, held_out):
+        if split.dataset.task != "boxes" or not split.dataset.num_boxes:
             raise SpecError(
-                f"{folder} is no training data: it needs annotations.json and images/ ({error})"
-            ) from error
-        if not document["images"] or not document["annotations"]:
-            raise SpecError(f"{folder}: annotations.json lists no images or no annotations")
-        documents.append(document)
-    train, held_out = (set(document_labels(document)) for document in documents)
-    if held_out - train:
+                f"{split.name} has {len(split.dataset.images)} images and no boxes: a detector learns from "
+                "boxes (veedor dataset check says what was found)"
+            )
+    strangers = sorted(set(held_out.dataset.labels) - set(train.dataset.labels))
+    if strangers:
         raise SpecError(
-            f"{spec.val_data} has categories {sorted(held_out - train)} that {spec.data} does not have; "
-            f"those are {sorted(train)}"
+            f"{held_out.name} has categories {strangers} that {train.name} does not have; "
+            f"those are {sorted(train.dataset.labels)}"
         )
-    if len(documents[0]["images"]) < spec.num_workers:
+    if len(train.dataset.images) < spec.num_workers:
         raise SpecError(
-            f"{spec.num_workers} workers need as many images, {spec.data} has {len(documents[0]['images'])}"
+            f"{spec.num_workers} workers need as many images, {train.name} has {len(train.dataset.images)}"
         )
-    labels = document_labels(documents[0])
-    planned = plan_detector(spec, labels)
+    planned = plan_detector(spec, train.dataset.labels)
     if spec.anchors == "fit":
         _num_anchors(planned, spec)
     if spec.multi_scale and not (isinstance(planned, DarknetDetector) and planned.num_anchors):
@@ -119,23 +115,55 @@ def check_detector_data(spec: DetectorTrainSpec) -> None:
         read_part(spec.init, spec.access)
 
 
-def read_file(spec: DetectorTrainSpec, folder: str, name: str) -> bytes:
-    """Read a file of a dataset by its name inside `folder`; names that lead out of it are refused."""
-    location = join(folder, name)
-    if not location.startswith(folder.rstrip("/") + "/"):
-        raise SpecError(f"{name!r} is no name inside {folder}: {folder}'s annotations name files below it")
-    return open_store(folder, spec.access.within(folder)).read(location)
+@dataclass(frozen=True)
+class Split:
+    """Images with boxes, and where their files are; `name` is for messages."""
+
+    name: str
+    source: DatasetSource
+    dataset: BoxDataset
+
+    def samples(self, labels: tuple[str, ...], canvas: InputSpec) -> Dataset:
+        """All of them, fitted to a canvas."""
+        return load_samples(self.dataset, self.source.read_image, labels, canvas)
 
 
-def prepare_run(
-    spec: DetectorTrainSpec, labels: tuple[str, ...]
-) -> tuple[Dataset, Dataset, TrainableDetector]:
-    """Both datasets on the model's canvas, and the model with its first weights."""
-    planned = plan_detector(spec, labels)
-    train, held_out = (
-        load_dataset(partial(read_file, spec, folder), labels, planned.input_spec)
-        for folder in (spec.data, spec.val_data)
+def read_splits(spec: DetectorTrainSpec) -> tuple[Split, Split]:
+    """What is learned from, and what picks the best epoch.
+
+    Raises:
+        SpecError: where one of them is no dataset.
+    """
+    train = _open(spec.data, spec)
+    held_out = train if spec.val_data is None else _open(spec.val_data, spec)
+    if held_out is train and spec.train_split == spec.val_split:
+        raise SpecError(f"train_split and val_split are both {spec.val_split!r}: hold some images out")
+    return (
+        _split(train, spec.train_split, whole=spec.val_data is not None),
+        _split(held_out, spec.val_split, whole=spec.val_data is not None),
     )
+
+
+def _open(location: str, spec: DetectorTrainSpec) -> DatasetSource:
+    try:
+        return open_dataset(location, spec.access, seed=spec.seed)
+    except StorageError as error:
+        raise SpecError(f"{location} is no training data: {error}") from error
+
+
+def _split(source: DatasetSource, split: str, *, whole: bool) -> Split:
+    """A split; of a dataset that stands for one by itself and has none, `whole`, all of it."""
+    if whole and not source.has_splits:
+        return Split(source.location, source, source.read())
+    return Split(f"{source.location}, {split}", source, source.read(split))
+
+
+def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDetector]:
+    """Both datasets on the model's canvas, and the model with its first weights."""
+    splits = read_splits(spec)
+    labels = splits[0].dataset.labels
+    planned = plan_detector(spec, labels)
+    train, held_out = (split.samples(labels, planned.input_spec) for split in splits)
     more: dict[str, Any] = {}
     if spec.anchors == "fit":
         more["anchors"] = _clustered(train, _num_anchors(planned, spec), spec.seed)

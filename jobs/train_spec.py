@@ -83,7 +83,9 @@ class DetectorTrainSpec(EpochsTrainSpec):
     """A detector's run.
 
     Attributes:
-        data, val_data: folders with `annotations.json` (COCO instances) and `images/`.
+        data: a dataset with boxes; see `jobs.datasets.open_dataset`.
+        val_data: another one that picks the best epoch; None takes a split of `data`.
+        train_split, val_split: of `data`; of datasets that are named apart and have splits, too.
         model: of the catalogue, or a Darknet `.cfg`, whose classes become the dataset's.
         width, input_size, backbone, loss: arguments of the model's builder; None for its own.
         options: further ones, by name.
@@ -99,7 +101,9 @@ class DetectorTrainSpec(EpochsTrainSpec):
         weight_decay: of kernels and matrices.
     """
 
-    val_data: Location
+    val_data: Location | None = None
+    train_split: str = "train"
+    val_split: str = "val"
     model: str = "tiny"
     width: Annotated[float, Field(gt=0)] | None = None
     input_size: Annotated[int, Field(ge=32)] | None = None

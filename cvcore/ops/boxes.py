@@ -42,8 +42,9 @@ def select_batch(
 ) -> list[Detections]:
     """Threshold, suppress class by class, and keep the best of each image of a batch.
 
-    The whole batch is thresholded at once. On an accelerator it is suppressed at once too, which is one launch and one wait for all images. On a CPU
-    images are suppressed one by one, since the operator's work grows with the square of its candidates.
+    The whole batch is thresholded at once. On an accelerator it is suppressed at once too: one launch
+    and one wait for all images. On a CPU images are suppressed one by one, since the operator's work grows
+    with the square of its candidates.
 
     Args:
         boxes: (B, N, 4) float, xyxy, pixels.

