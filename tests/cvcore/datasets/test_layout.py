@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -110,6 +111,24 @@ def test_two_formats_are_read_as_said() -> None:
     for format_ in ("coco", "voc", "yolo"):
         assert find_layout(names, Description(format=format_)).format == format_  # type: ignore[arg-type]
     assert find_layout(names, Description(names=("bolt",))).format == "yolo"
+
+
+@pytest.mark.parametrize(
+    ("document", "images"),
+    [
+        ("annotations.json", ("images/a.png", "images/b.png")),
+        ("annotations/instances_val2017.json", ("val2017/a.png", "val2017/b.png")),
+        ("annotations/instances_val.json", ("images/val/a.png", "images/b.png")),
+        ("val/annotations.json", ("val/images/a.png", "val/b.png")),
+    ],
+)
+def test_where_images_of_a_document_are(document: str, images: tuple[str, str]) -> None:
+    listed = [{"id": k, "file_name": f"{name}.png"} for k, name in enumerate("ab")]
+    body = json.dumps({"images": listed, "annotations": [], "categories": []}).encode()
+    elsewhere = {"train/images/a.png": PNG, "images/a.png": PNG} if document.startswith("val/") else {}
+    dataset, problems = read_content({document: body, **dict.fromkeys(images, PNG), **elsewhere})
+    assert tuple(image.name for image in dataset.images) == images
+    assert not problems.serious
 
 
 def test_yolo_lists_and_labels_beside_images() -> None:
