@@ -116,7 +116,8 @@ def _place(file_name: str, document_name: str, there: set[str]) -> str | None:
     """Where an image lies: in `images/`, a folder that is named as the document is, or beside it."""
     stem = PurePosixPath(document_name).stem.removeprefix("instances_")
     beside = str(PurePosixPath(document_name).parent)
-    folders = ("images", stem, f"images/{stem}", "", beside, f"{beside}/images")
+    own = () if beside in (".", "annotations") else (f"{beside}/images", beside)
+    folders = (*own, "images", stem, f"images/{stem}", "", beside)
     places = [inner_name(folder, file_name) for folder in folders]
     found = next((place for place in places if place in there), places[0])
     return None if inner_name(file_name) is None else found

@@ -56,13 +56,7 @@ class Files:
 def inner_name(*parts: str) -> str | None:
     """A path inside the dataset's folder in its one form; None for what leads out of it, or may."""
     joined = posixpath.join(*parts)
-    if (
-        not joined
-        or "\0" in joined
-        or "\\" in joined
-        or joined.startswith("/")
-        or ":" in joined.split("/")[0]
-    ):
+    if not joined or "\0" in joined or "\\" in joined or joined.startswith("/"):
         return None
     path = posixpath.normpath(joined)
     return None if path == ".." or path.startswith("../") or path.startswith("/") else path

@@ -78,6 +78,9 @@ def find_layout(names: Sequence[str], description: Description) -> Layout:
             raise SpecError(f"the folder does not hold {chosen} annotations: it has {_what_is_there(names)}")
         return layout
     splits = {split: _resolved(chosen, e, names, split) for split, e in description.splits.items()}
+    if len(splits) > 1 and len(set(splits.values())) == 1:
+        # Ultralytics asks for two splits; where both are the same, there are none.
+        return Layout(chosen, {}, next(iter(splits.values())), description.names)
     whole = layout.whole if layout is not None else ()
     return Layout(chosen, splits, whole if chosen != "coco" else (), description.names)
 

@@ -14,7 +14,7 @@ from cvcore.datasets.folders import class_folders, read_folders
 from cvcore.datasets.layout import Layout
 from cvcore.datasets.problems import ProblemLog
 from cvcore.datasets.records import BoxDataset
-from cvcore.datasets.voc import VocReader, list_stems
+from cvcore.datasets.voc import VocReader
 from cvcore.datasets.yolo import read_yolo
 from cvcore.errors import SpecError
 
@@ -46,7 +46,7 @@ class DatasetReader:
         if self._layout.format == "coco":
             return read_coco(self._files, entries[0], names, log=log, look=look)
         if self._layout.format == "voc":
-            return self._voc.read(self._stems(entries), log=log, look=look)
+            return self._voc.read(self._lines(entries), log=log, look=look)
         if self._layout.format == "yolo":
             return read_yolo(self._files, entries, names or self._yolo_names, log=log, look=look)
         return read_folders(self._files, entries, names or self._class_folders, log=log, look=look)
@@ -55,13 +55,14 @@ class DatasetReader:
     def _voc(self) -> VocReader:
         return VocReader(self._files, self._layout.names)
 
-    def _stems(self, entries: Sequence[str]) -> list[str] | None:
+    def _lines(self, entries: Sequence[str]) -> list[str] | None:
         if "" in entries:
             return None
         try:
-            return [stem for entry in entries for stem in list_stems(self._files.read(entry))]
-        except ValueError as error:
+            texts = [self._files.read(entry).decode("utf-8-sig") for entry in entries]
+        except UnicodeDecodeError as error:
             raise SpecError(f"{', '.join(entries)}: a list of images is UTF-8 text, a name a line") from error
+        return [line.strip() for text in texts for line in text.splitlines() if line.strip()]
 
     @cached_property
     def _yolo_names(self) -> tuple[str, ...]:
@@ -71,8 +72,11 @@ class DatasetReader:
                 "the classes have no names: write a dataset.yaml beside images/ with `names: [first, "
                 "second]`, or a classes.txt with one a line"
             )
-        text = self._files.read(name).decode(errors="replace")
-        return tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+        lines = self._files.read(name).decode("utf-8-sig", errors="replace").rstrip().splitlines()
+        names = tuple(line.strip() for line in lines)
+        if not all(names) or len(set(names)) != len(names):
+            raise SpecError(f"{name} must have one name a line, each another: the n-th is class n - 1")
+        return names
 
     @cached_property
     def _class_folders(self) -> tuple[str, ...]:

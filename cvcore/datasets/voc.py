@@ -8,7 +8,7 @@ XML comes from others, so documents with a DOCTYPE, which entities need, are ref
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element, ParseError
@@ -156,12 +156,13 @@ class VocReader:
         parsed = (each for each in self.annotations.values() if isinstance(each, VocAnnotation))
         return tuple(sorted({found.label for each in parsed for found in each.objects}))
 
-    def read(self, stems: Sequence[str] | None, *, log: ProblemLog, look: Look) -> BoxDataset:
-        """Read and check the images of a list, or all that have an annotation."""
+    def read(self, lines: Sequence[str] | None, *, log: ProblemLog, look: Look) -> BoxDataset:
+        """Read and check the images of a list's lines, or all that have an annotation."""
         labels = self.labels
         index = {label: k for k, label in enumerate(labels)}
         drafts = []
-        for stem in list(self.annotations) if stems is None else stems:
+        known = self.annotations
+        for stem in list(known) if lines is None else _listed_stems(lines, known):
             draft = self._draft(stem, index, log)
             if draft is not None:
                 drafts.append(draft)
@@ -205,11 +206,13 @@ class VocReader:
         return None if inner_name(file_name) is None else inner_name(IMAGES, file_name)
 
 
-def list_stems(body: bytes) -> list[str]:
-    """The names in a list of `ImageSets`; where a second column says whether a class is there, -1 is not.
-
-    Raises:
-        ValueError: if it is no UTF-8.
-    """
-    rows = (line.split() for line in body.decode().splitlines())
-    return [row[0] for row in rows if row and row[1:] != ["-1"]]
+def _listed_stems(lines: Iterable[str], known: Container[str]) -> list[str]:
+    """Lines of a list, which are names; in a class's lists, a column says that it is there, 1, or not, -1."""
+    found = []
+    for line in lines:
+        name, _, flag = line.rpartition(" ")
+        if line in known or flag not in ("-1", "0", "1"):
+            found.append(line)
+        elif flag != "-1":
+            found.append(name.rstrip())
+    return found

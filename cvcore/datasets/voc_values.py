@@ -8,29 +8,36 @@ value as JSON.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
+
+from cvcore.errors import SpecError
 
 DECIMALS = 9
 MAX_DEPTH = 16
 NESTED_IN_IMAGE = frozenset({"filename", "object", "attributes", "size"})
 NESTED_IN_OBJECT = frozenset({"name", "truncated", "difficult", "bndbox", "attributes"})
 
+_TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+DEFAULTS = {"pose": "Unspecified", "folder": "JPEGImages", "segmented": "0", "depth": "3"}
+"""What is written where nothing else is known."""
+
 Value = str | dict[str, Any] | list[Any]
 
 
 def read_values(element: Element, known: frozenset[str]) -> dict[str, Any]:
-    """The children of an element that are not `known`; VOC's default of a pose is none.
+    """The children of an element that are neither `known` nor as `DEFAULTS` has them.
 
     Raises:
         ValueError: if elements are nested more deeply than annotations are.
     """
     found = _children([child for child in element if child.tag not in known], 0)
-    if found.get("pose") == "Unspecified":
-        del found["pose"]
     depth = element.findtext("size/depth")
-    return found if depth is None or element.tag != "annotation" else {**found, "depth": depth.strip()}
+    if depth is not None:
+        found["depth"] = depth.strip()
+    return {tag: value for tag, value in found.items() if DEFAULTS.get(tag) != value}
 
 
 def _children(children: list[Element], depth: int) -> dict[str, Any]:
@@ -49,8 +56,10 @@ def _children(children: list[Element], depth: int) -> dict[str, Any]:
 
 
 def write_values(parent: Element, values: Mapping[str, Any]) -> None:
-    """The inverse of `read_values`."""
+    """The inverse of `read_values`; raises `SpecError` for keys that are no names of elements."""
     for tag, value in values.items():
+        if not _TAG.fullmatch(tag):
+            raise SpecError(f"{tag!r} cannot be the name of an XML element: take it out of `voc`")
         for each in value if isinstance(value, list) else [value]:
             child = SubElement(parent, tag)
             if isinstance(each, dict):

@@ -8,21 +8,20 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from cvcore.datasets.records import ImageRecord
-from cvcore.datasets.voc import FLAGS, IMAGES
-from cvcore.datasets.voc_values import DECIMALS, write_attributes, write_values
+from cvcore.datasets.voc import FLAGS
+from cvcore.datasets.voc_values import DECIMALS, DEFAULTS, write_attributes, write_values
 
 
 def annotation_xml(image: ImageRecord, labels: Sequence[str], *, file_name: str) -> bytes:
     """The XML of one image; `file_name` is the image's below `JPEGImages`."""
     root = Element("annotation")
-    known = dict(_voc(image.details))
-    depth = known.pop("depth", "3")
-    SubElement(root, "folder").text = str(known.pop("folder", IMAGES))
+    known = {**_defaults("folder", "segmented", "depth"), **_voc(image.details)}
+    depth = known.pop("depth")
+    SubElement(root, "folder").text = str(known.pop("folder"))
     SubElement(root, "filename").text = PurePosixPath(file_name).name
     size = SubElement(root, "size")
     for tag, value in (("width", image.width), ("height", image.height), ("depth", depth)):
         SubElement(size, tag).text = str(value)
-    known.setdefault("segmented", "0")
     write_values(root, known)
     write_attributes(root, {key: value for key, value in image.details.items() if key != "voc"})
     for box, label_id, facts in zip(image.boxes.tolist(), image.label_ids, image.attributes, strict=True):
@@ -35,7 +34,7 @@ def annotation_xml(image: ImageRecord, labels: Sequence[str], *, file_name: str)
 def _write_object(root: Element, box: Sequence[float], label: str, facts: Mapping[str, Any]) -> None:
     element = SubElement(root, "object")
     SubElement(element, "name").text = label
-    write_values(element, {"pose": "Unspecified", **_voc(facts)})
+    write_values(element, {**_defaults("pose"), **_voc(facts)})
     more = {key: value for key, value in facts.items() if key not in ("voc", *FLAGS)}
     flags = {flag: bool(facts.get(flag)) for flag in FLAGS}
     if facts.get("crowd") and not flags["difficult"]:
@@ -52,6 +51,10 @@ def _write_object(root: Element, box: Sequence[float], label: str, facts: Mappin
 def _voc(holder: Mapping[str, Any]) -> Mapping[str, Any]:
     found = holder.get("voc", {})
     return found if isinstance(found, dict) else {}
+
+
+def _defaults(*tags: str) -> dict[str, Any]:
+    return {tag: DEFAULTS[tag] for tag in tags}
 
 
 def _number(value: float) -> str:

@@ -62,7 +62,7 @@ def write_dataset(splits: Mapping[str, BoxDataset], to: Target) -> Output:
     names = _plain_names((image.name for d in alike.values() for image in d.images), flat=to == "voc")
     num_renamed = sum(PurePosixPath(old).name != PurePosixPath(new).name for old, new in names.items())
     files, images, losses = {"coco": _coco, "voc": _voc, "yolo": _yolo}[to](alike, labels, names)
-    return Output(files, tuple(dict.fromkeys(images)), losses, num_renamed)
+    return Output(files, tuple(dict.fromkeys(images)), dict(losses), num_renamed)
 
 
 _Found = tuple[dict[str, bytes], list[tuple[str, str]], Counter[str]]
