@@ -87,6 +87,20 @@ def _autoencoder(builder: str, summary: str, *, canvas: int, num_parameters: int
     )
 
 
+def _regions(name: str, summary: str, *, canvas: int, num_parameters: int, paper: str) -> ModelEntry:
+    return ModelEntry(
+        task="detect",
+        summary=f"{summary}; train it, best from a classifier's weights",
+        builder=f"cvcore.detect.{name}:build_{name}",
+        input_height=canvas,
+        input_width=canvas,
+        num_parameters=num_parameters,
+        num_labels=20,
+        label_set="PASCAL VOC",
+        paper=paper,
+    )
+
+
 _SSD = "Liu et al. 2016, SSD: Single Shot MultiBox Detector"
 _MOBILE_V3 = "Howard et al. 2019, Searching for MobileNetV3"
 _FASTER = "Ren et al. 2015, Faster R-CNN"
@@ -163,6 +177,20 @@ CATALOG: dict[str, ModelEntry] = {
         canvas=1333,
         num_parameters=46_359_409,
         paper=_VIT_DET,
+    ),
+    "fast_rcnn": _regions(
+        "fast_rcnn",
+        "Fast R-CNN as published, on VGG16 and selective search",
+        canvas=1000,
+        num_parameters=134_674_341,
+        paper="Girshick 2015, Fast R-CNN",
+    ),
+    "faster_rcnn": _regions(
+        "faster_rcnn",
+        "Faster R-CNN as published, on VGG16",
+        canvas=1000,
+        num_parameters=137_061_851,
+        paper=_FASTER,
     ),
     "darknet19": ModelEntry(
         task="classify",
