@@ -178,6 +178,13 @@ CATALOG: dict[str, ModelEntry] = {
         num_parameters=46_359_409,
         paper=_VIT_DET,
     ),
+    "rcnn": _regions(
+        "rcnn",
+        "R-CNN as published, on AlexNet and selective search",
+        canvas=500,
+        num_parameters=57_089_877,
+        paper="Girshick et al. 2014, Rich Feature Hierarchies for Accurate Object Detection",
+    ),
     "fast_rcnn": _regions(
         "fast_rcnn",
         "Fast R-CNN as published, on VGG16 and selective search",
