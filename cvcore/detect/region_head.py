@@ -79,10 +79,13 @@ class RegionHead(nn.Module):
             image_index: (R,) int64.
         """
         rois = torch.cat([image_index[:, None].to(boxes), boxes], dim=1)
+        # In float32, for in bfloat16 a region's edge would be off by pixels.
+        maps, scale = features.float(), 1 / self.stride
         if self.pool == "max":
-            pooled = roi_pool(features, rois.to(features), BINS, 1 / self.stride)
+            pooled = roi_pool(maps, rois, BINS, scale)
         else:
-            pooled = roi_align(features, rois.to(features), BINS, 1 / self.stride, 2, aligned=True)
+            pooled = roi_align(maps, rois, BINS, scale, 2, aligned=True)
+        pooled = pooled.to(features.dtype)
         hidden = self.dropout(F.relu(self.fc6(pooled.flatten(1))))
         hidden = self.dropout(F.relu(self.fc7(hidden)))
         return self.scores(hidden).float(), self.offsets(hidden).float().unflatten(1, (-1, 4))

@@ -29,5 +29,5 @@ def warp_regions(images: Tensor, boxes: Tensor, image_index: Tensor, *, crop_siz
         crop_size: pixels.
     """
     rois = torch.cat([image_index[:, None].to(boxes), boxes], dim=1)
-    crops: Tensor = roi_align(images, rois.to(images), crop_size, 1.0, -1, aligned=True)
-    return crops
+    crops: Tensor = roi_align(images.float(), rois, crop_size, 1.0, -1, aligned=True)
+    return crops.to(images.dtype)

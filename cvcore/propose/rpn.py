@@ -21,16 +21,20 @@ _SMALLEST_SIDE_PX = 1.0
 _CODER = BoxCoder()
 
 
-def anchor_shapes(sizes: Sequence[float], ratios: Sequence[float]) -> Tensor:
-    """(k, 2) widths and heights, pixels, of areas size² and of ratios height : width; ratios run fastest."""
-    size, root = torch.tensor(sizes)[:, None], torch.tensor(ratios).sqrt()[None]
-    return torch.stack([size / root, size * root], dim=-1).flatten(0, 1)
+Shapes = tuple[tuple[float, float], ...]
+"""Widths and heights, pixels."""
+
+
+def anchor_shapes(sizes: Sequence[float], ratios: Sequence[float]) -> Shapes:
+    """k shapes of areas size² and of ratios height : width; ratios run fastest."""
+    return tuple((size / ratio**0.5, size * ratio**0.5) for size in sizes for ratio in ratios)
 
 
 def grid_anchors(shapes: Tensor, *, height: int, width: int, stride: int) -> Tensor:
     """Anchors on every cell of a map: (height * width * k, 4) xyxy image pixels.
 
-    Rows run slowest, the k anchors of a cell fastest; an anchor and its cell have one centre.
+    Rows run slowest, the k anchors of a cell fastest; an anchor and its cell have one centre. `shapes` are
+    (k, 2) widths and heights, pixels.
     """
     centres = (cell_grid(height, width, like=shapes) + 0.5)[:, :, None] * stride  # (h, w, 1, 2)
     return torch.cat([centres - shapes / 2, centres + shapes / 2], dim=-1).flatten(0, 2)
@@ -42,14 +46,20 @@ def inside_image(anchors: Tensor, *, height: int, width: int) -> Tensor:
 
 
 class Rpn(nn.Module):
-    """A 3x3 convolution, and two 1x1 ones for 2k scores and 4k offsets a cell."""
+    """A 3x3 convolution, and two 1x1 ones for 2k scores and 4k offsets a cell.
 
-    shapes: Tensor
+    Args:
+        channels: of the feature map.
+        shapes: of the k anchors of a cell.
+        stride: image pixels a cell of the map.
+        width: channels of the 3x3 convolution.
+    """
 
-    def __init__(self, channels: int, shapes: Tensor, *, stride: int, width: int = 512) -> None:
+    def __init__(self, channels: int, shapes: Shapes, *, stride: int, width: int = 512) -> None:
         super().__init__()
         self.stride = stride
-        self.register_buffer("shapes", shapes, persistent=False)
+        # Numbers, not a buffer: in bfloat16 an anchor's side would be off by pixels.
+        self.shapes = shapes
         self.slide = nn.Conv2d(channels, width, 3, padding=1)
         self.scores = nn.Conv2d(width, 2 * len(shapes), 1)
         self.offsets = nn.Conv2d(width, 4 * len(shapes), 1)
@@ -66,7 +76,8 @@ class Rpn(nn.Module):
     def anchors(self, features: Tensor) -> Tensor:
         """The anchors, (A, 4) float32 xyxy image pixels, of a (B, C, h, w) map."""
         height, width = features.shape[-2:]
-        return grid_anchors(self.shapes.float(), height=height, width=width, stride=self.stride)
+        shapes = torch.tensor(self.shapes, device=features.device)
+        return grid_anchors(shapes, height=height, width=width, stride=self.stride)
 
 
 def _by_anchor(values: Tensor, size: int) -> Tensor:

@@ -53,6 +53,20 @@ def test_config_is_json_and_rebuilds_the_model() -> None:
     assert again.config == model.config
 
 
+def test_runs_and_learns_in_bfloat16() -> None:
+    model = small()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = model.losses(model.preprocess(canvas(), proposals=[jittered()]), truth())
+    losses["total"].backward()  # type: ignore[no-untyped-call]
+    exact = model.losses(model.preprocess(canvas(), proposals=[jittered()]), truth())["total"]
+    assert losses["total"].item() == pytest.approx(exact.item(), rel=0.2)
+    model.bfloat16().eval()
+    with torch.inference_mode():
+        raw = model(model.preprocess(canvas(), proposals=[jittered()]))
+    assert model.finite(raw) == [True]
+    assert raw.boxes.dtype == raw.logits.dtype == torch.float32
+
+
 def test_every_parameter_learns() -> None:
     model = small()
     losses = model.losses(model.preprocess(canvas(), proposals=[jittered()]), truth())
@@ -87,6 +101,15 @@ def test_a_batch_gives_what_single_images_give() -> None:
             assert len(alone)
             torch.testing.assert_close(together[k].boxes, alone.boxes, atol=1e-2, rtol=0)
             torch.testing.assert_close(together[k].scores, alone.scores, atol=1e-4, rtol=0)
+
+
+def test_an_image_without_proposals_has_no_detections() -> None:
+    model = small().eval()
+    fit = plan_fit(96, 128, model.input_spec)
+    with torch.inference_mode():
+        raw = model(model.preprocess(canvas(), [fit], [jittered()[:0]]))
+        assert model.finite(raw) == [True]
+        assert len(model.postprocess(raw, [fit], DetectOptions(min_score=0.0))[0]) == 0
 
 
 def test_an_image_that_is_not_finite_is_told() -> None:

@@ -59,6 +59,20 @@ def test_config_is_json_and_rebuilds_the_model() -> None:
     assert again.config == model.config
 
 
+def test_runs_and_learns_in_bfloat16() -> None:
+    model = small()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = model.losses(model.preprocess(canvas()), truth())
+    losses["total"].backward()  # type: ignore[no-untyped-call]
+    exact = model.losses(model.preprocess(canvas()), truth())["total"]
+    assert losses["total"].item() == pytest.approx(exact.item(), rel=0.2)
+    model.bfloat16().eval()
+    with torch.inference_mode():
+        raw = model(model.preprocess(canvas()))
+    assert model.finite(raw) == [True]
+    assert raw.boxes.dtype == raw.logits.dtype == torch.float32
+
+
 def test_every_parameter_learns() -> None:
     model = small()
     losses = model.losses(model.preprocess(canvas()), truth())

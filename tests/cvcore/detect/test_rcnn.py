@@ -79,6 +79,19 @@ def test_windows_of_a_mini_batch_come_from_all_images() -> None:
     assert (int((classes == 7).sum()), int((classes == 0).sum())) == (32, 96)
 
 
+def test_runs_and_learns_in_bfloat16() -> None:
+    model = small()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        total = model.losses(model.preprocess(canvas(), proposals=[jittered()]), truth())["total"]
+    total.backward()  # type: ignore[no-untyped-call]
+    assert torch.isfinite(total)
+    model.bfloat16().eval()
+    with torch.inference_mode():
+        raw = model(model.preprocess(canvas(), proposals=[jittered()]))
+    assert model.finite(raw) == [True]
+    assert raw.boxes.dtype == raw.scores.dtype == torch.float32
+
+
 def test_every_parameter_learns() -> None:
     model = small()
     losses = model.losses(model.preprocess(canvas(), proposals=[jittered()]), truth())

@@ -50,6 +50,20 @@ def test_regions_are_pooled_from_where_they_lie(pool: Pool) -> None:
         torch.testing.assert_close(seen[0].view(7, 7), expected)
 
 
+@pytest.mark.parametrize("pool", ["max", "align"])
+def test_regions_stay_where_they_are_in_bfloat16(pool: Pool) -> None:
+    """Far from the origin bfloat16 tells no pixels apart; features that it holds are pooled exactly."""
+    one = head(pool, stride=1)
+    features = torch.zeros(1, 1, 8, 900)
+    features[..., 813:] = 1.0
+    seen: list[Tensor] = []
+    one.fc6.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float()))
+    boxes = torch.tensor([[803.0, 0.0, 823.0, 7.0]])
+    one(features, boxes, torch.tensor([0]))
+    one.bfloat16()(features.bfloat16(), boxes, torch.tensor([0]))
+    torch.testing.assert_close(seen[1], seen[0], atol=0.005, rtol=0)
+
+
 def test_padding_changes_nothing() -> None:
     one = head()
     features = torch.rand(2, 1, 20, 20)

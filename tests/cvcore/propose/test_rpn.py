@@ -24,14 +24,16 @@ from cvcore.propose.rpn_loss import AnchorTargets, RpnLossOptions, rpn_loss, sam
 
 
 def test_anchors_of_the_paper() -> None:
-    shapes = anchor_shapes(SIZES, RATIOS)
+    shapes = torch.tensor(anchor_shapes(SIZES, RATIOS))
     assert shapes.shape == (9, 2)
     torch.testing.assert_close(shapes.prod(dim=1).sqrt(), torch.tensor(SIZES).repeat_interleave(3))
     torch.testing.assert_close(shapes[:, 1] / shapes[:, 0], torch.tensor(RATIOS).repeat(3))
 
 
 def test_numbers_of_anchors_of_the_paper() -> None:
-    anchors = grid_anchors(anchor_shapes(SIZES, RATIOS), height=600 // 16, width=1000 // 16, stride=16)
+    anchors = grid_anchors(
+        torch.tensor(anchor_shapes(SIZES, RATIOS)), height=600 // 16, width=1000 // 16, stride=16
+    )
     assert len(anchors) == 37 * 62 * 9  # "roughly 20000"
     # The paper counts "about 6000" that do not cross the boundary; its shapes and stride leave 8,044.
     inside = int(inside_image(anchors, height=600, width=1000).sum())
@@ -66,6 +68,13 @@ def test_outputs_and_anchors_run_in_one_order() -> None:
     assert scores[0, :4].tolist() == [[1, 10], [100, 1000], [2, 20], [200, 2000]]
     assert anchors[2].tolist() == [1.0, -3.0, 11.0, 7.0]  # Cell (0, 1), 10 x 10 about (6, 2).
     assert anchors[7].tolist() == [-8.0, -4.0, 12.0, 16.0]  # Cell (1, 0), 20 x 20 about (2, 6).
+
+
+def test_anchors_are_exact_in_bfloat16() -> None:
+    rpn = Rpn(1, anchor_shapes(SIZES, RATIOS), stride=16, width=1)
+    features = torch.zeros(1, 1, 37, 62)
+    expected = rpn.anchors(features)
+    assert torch.equal(rpn.bfloat16().anchors(features.bfloat16()), expected)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +161,7 @@ def test_a_loss_by_hand() -> None:
 
 
 def test_256_anchors_an_image_at_most_half_of_them_positive() -> None:
-    anchors = grid_anchors(anchor_shapes((16.0,), (1.0,)), height=40, width=40, stride=2)
+    anchors = grid_anchors(torch.tensor(anchor_shapes((16.0,), (1.0,))), height=40, width=40, stride=2)
     truth = Truth(torch.tensor([[20.0, 20.0, 36.0, 36.0]]), torch.zeros(1).long(), torch.ones(1).long())
     everywhere = torch.ones(len(anchors)).bool()
     targets = sample_anchors(anchors, everywhere, pad_truth(truth, 2), RpnLossOptions(positive_iou=0.01))
@@ -161,7 +170,7 @@ def test_256_anchors_an_image_at_most_half_of_them_positive() -> None:
 
 
 def test_what_is_not_finite_is_no_proposal_and_harms_no_other_image() -> None:
-    anchors = grid_anchors(anchor_shapes((8.0,), (1.0,)), height=4, width=4, stride=8)
+    anchors = grid_anchors(torch.tensor(anchor_shapes((8.0,), (1.0,))), height=4, width=4, stride=8)
     scores, offsets = torch.randn(2, 16, 2), torch.zeros(2, 16, 4)
     options: dict[str, Any] = {"height": 32, "width": 32, "candidates": 16, "proposals": 16}
     alone = propose_regions(scores[:1], offsets[:1], anchors, **options)
