@@ -96,6 +96,7 @@ def build_fast_rcnn(
     frozen_convs: int = 0,
     shortest_edge: int = 600,
     canvas: Sequence[int] = (1000, 1000),
+    narrow_to: int | None = None,
     head_width: int = 4096,
     pool: Pool = "max",
     dropout: float = 0.5,
@@ -110,7 +111,7 @@ def build_fast_rcnn(
         shortest_edge: images are scaled to this, or less where one would leave the canvas, pixels.
         canvas: height and width, pixels.
         head_width: of fc6 and fc7.
-        pool, dropout: see `RegionHead`.
+        narrow_to, pool, dropout: see `RegionHead`.
         max_proposals: the best so many regions of an image reach the head.
         regions_per_image: sampled for the loss.
 
@@ -123,7 +124,7 @@ def build_fast_rcnn(
         "max_proposals": max_proposals,
         "regions_per_image": regions_per_image,
     }
-    check_counts(counts)
+    check_counts(counts | ({} if narrow_to is None else {"narrow_to": narrow_to}))
     height, width = canvas
     trunk = Trunk(backbone, stride=stride, frozen_convs=frozen_convs)
     return FastRcnn(
@@ -131,7 +132,13 @@ def build_fast_rcnn(
         spec=InputSpec(height, width, fit="shortest_edge", shortest_edge_px=shortest_edge),
         trunk=trunk,
         head=RegionHead(
-            trunk.channels, len(names), stride=stride, width=head_width, pool=pool, dropout=dropout
+            trunk.channels,
+            len(names),
+            stride=stride,
+            width=head_width,
+            pool=pool,
+            dropout=dropout,
+            narrow_to=narrow_to,
         ),
         max_proposals=max_proposals,
         regions_per_image=regions_per_image,
@@ -141,6 +148,7 @@ def build_fast_rcnn(
             "frozen_convs": frozen_convs,
             "shortest_edge": shortest_edge,
             "canvas": [height, width],
+            "narrow_to": narrow_to,
             "pool": pool,
             "dropout": dropout,
             **counts,

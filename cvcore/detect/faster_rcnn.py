@@ -156,6 +156,7 @@ def build_faster_rcnn(
     anchor_sizes: Sequence[float] = SIZES,
     anchor_ratios: Sequence[float] = RATIOS,
     rpn_width: int = 512,
+    narrow_to: int | None = None,
     head_width: int = 4096,
     pool: Pool = "max",
     dropout: float = 0.5,
@@ -175,7 +176,7 @@ def build_faster_rcnn(
         anchor_ratios: their heights over their widths.
         rpn_width: channels of the proposal network's 3x3 convolution.
         head_width: of fc6 and fc7.
-        pool, dropout: see `RegionHead`.
+        narrow_to, pool, dropout: see `RegionHead`.
         proposals, training_proposals: the best so many regions of an image reach the head.
         regions_per_image, background_from: see `RegionLossOptions`.
 
@@ -193,7 +194,7 @@ def build_faster_rcnn(
         "training_proposals": training_proposals,
         "regions_per_image": regions_per_image,
     }
-    check_counts(counts)
+    check_counts(counts | ({} if narrow_to is None else {"narrow_to": narrow_to}))
     height, width = canvas
     trunk = Trunk(backbone, stride=stride, frozen_convs=frozen_convs)
     return FasterRcnn(
@@ -202,7 +203,13 @@ def build_faster_rcnn(
         trunk=trunk,
         rpn=Rpn(trunk.channels, anchor_shapes(sizes, ratios), stride=stride, width=rpn_width),
         head=RegionHead(
-            trunk.channels, len(names), stride=stride, width=head_width, pool=pool, dropout=dropout
+            trunk.channels,
+            len(names),
+            stride=stride,
+            width=head_width,
+            pool=pool,
+            dropout=dropout,
+            narrow_to=narrow_to,
         ),
         proposals=proposals,
         training_proposals=training_proposals,
@@ -216,6 +223,7 @@ def build_faster_rcnn(
             "canvas": [height, width],
             "anchor_sizes": list(sizes),
             "anchor_ratios": list(ratios),
+            "narrow_to": narrow_to,
             "pool": pool,
             "dropout": dropout,
             "background_from": background_from,

@@ -52,16 +52,27 @@ class RegionHead(nn.Module):
         width: of fc6 and fc7.
         pool: `max` is the paper's; `align` interpolates (Mask R-CNN, section 3).
         dropout: probability after fc6 and fc7, in training.
+        narrow_to: channels that a 1x1 convolution makes of them before pooling, for a quick small head; None
+            pools the map as it is, as the paper does.
     """
 
     def __init__(
-        self, channels: int, num_labels: int, *, stride: int, width: int, pool: Pool, dropout: float
+        self,
+        channels: int,
+        num_labels: int,
+        *,
+        stride: int,
+        width: int,
+        pool: Pool,
+        dropout: float,
+        narrow_to: int | None = None,
     ) -> None:
         super().__init__()
         if pool not in get_args(Pool):
             raise ValueError(f"pool must be one of {', '.join(get_args(Pool))}, got {pool!r}")
         self.stride, self.pool, self.num_labels = stride, pool, num_labels
-        self.fc6 = nn.Linear(channels * BINS * BINS, width)
+        self.narrow = nn.Identity() if narrow_to is None else nn.Conv2d(channels, narrow_to, 1)
+        self.fc6 = nn.Linear((narrow_to or channels) * BINS * BINS, width)
         self.fc7 = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
         self.scores = nn.Linear(width, num_labels + 1)
@@ -79,6 +90,7 @@ class RegionHead(nn.Module):
             image_index: (R,) int64.
         """
         rois = torch.cat([image_index[:, None].to(boxes), boxes], dim=1)
+        features = self.narrow(features)
         # In float32, for in bfloat16 a region's edge would be off by pixels.
         maps, scale = features.float(), 1 / self.stride
         if self.pool == "max":

