@@ -29,7 +29,8 @@ from cvcore.detect.region_loss import RegionLossOptions, region_loss, sample_reg
 from cvcore.detect.truth import Truth
 from cvcore.detect.voc import VOC_NAMES
 from cvcore.image.fit import Fit
-from cvcore.ops.region_matching import pad_truth
+from cvcore.ops.padding import PaddedBoxes
+from cvcore.ops.region_matching import PaddedTruth, pad_truth
 from cvcore.propose.rpn import RATIOS, SIZES, Rpn, anchor_shapes, inside_image, propose_regions
 from cvcore.propose.rpn_loss import RpnLossOptions, rpn_loss, sample_anchors
 from cvcore.types import Detections, DetectOptions, InputSpec
@@ -97,19 +98,16 @@ class FasterRcnn(TrainableDetector):
     def losses(self, images: Sequence[Tensor], truth: Truth) -> dict[str, Tensor]:
         """See `TrainableDetector.losses`: the proposal network's two terms and the head's two."""
         batch = torch.stack(list(images))
-        features = self.trunk(batch)
-        scores, offsets = self.rpn(features)
-        anchors, (height, width) = self.rpn.anchors(features), batch.shape[-2:]
         padded = pad_truth(truth, len(batch))
-        targets = sample_anchors(
-            anchors, inside_image(anchors, height=height, width=width), padded, self.rpn_options
-        )
+        features = self.trunk(batch)
+        height, width = batch.shape[-2:]
+        scores, offsets = self.rpn(features)
+        anchors = self.rpn.anchors(features)
+        inside = inside_image(anchors, height=height, width=width)
+        targets = sample_anchors(anchors, inside, padded, self.rpn_options)
+        cells = features.shape[2] * features.shape[3]
         objectness, proposal_box = rpn_loss(
-            scores,
-            offsets,
-            targets,
-            num_cells=features.shape[2] * features.shape[3],
-            options=self.rpn_options,
+            scores, offsets, targets, num_cells=cells, options=self.rpn_options
         )
         proposals = propose_regions(
             scores,
@@ -120,16 +118,16 @@ class FasterRcnn(TrainableDetector):
             candidates=_TRAINING_CANDIDATES * self.training_proposals,
             proposals=self.training_proposals,
         )
-        regions = sample_regions(proposals, padded, self.region_options)
-        logits, refinements = self.head(features, regions.boxes, regions.image_index)
-        classes, box = region_loss(logits, refinements, regions, coder=CODER, options=self.region_options)
-        return {
-            "total": objectness + proposal_box + classes + box,
-            "objectness": objectness,
-            "proposal_box": proposal_box,
-            "classes": classes,
-            "box": box,
-        }
+        classes, box = self._region_losses(features, proposals, padded)
+        terms = {"objectness": objectness, "proposal_box": proposal_box, "classes": classes, "box": box}
+        return {"total": objectness + proposal_box + classes + box, **terms}
+
+    def _region_losses(
+        self, features: Tensor, proposals: PaddedBoxes, truth: PaddedTruth
+    ) -> tuple[Tensor, Tensor]:
+        regions = sample_regions(proposals, truth, self.region_options)
+        logits, offsets = self.head(features, regions.boxes, regions.image_index)
+        return region_loss(logits, offsets, regions, coder=CODER, options=self.region_options)
 
     def load_backbone(self, state: Mapping[str, Tensor], *, name: str) -> None:
         """Start from a classifier: the trunk, and fc6 and fc7 of a VGG16 where their shapes fit.
