@@ -27,13 +27,17 @@ def train(
     data: Annotated[
         str,
         typer.Argument(
-            help="Folder or s3://bucket/prefix/: of normal images, for autoencoders and patchcore; with "
-            "images/ and annotations.json (COCO boxes), for detectors."
+            help="Folder or s3://bucket/prefix/: of normal images, for autoencoders and patchcore; for "
+            "detectors a dataset of boxes (COCO, Pascal VOC or YOLO), or the dataset.yaml that describes it."
         ),
     ],
     out: Annotated[str, typer.Option(help="Folder for the checkpoint; a killed run continues from it.")],
     model: Annotated[
-        str, typer.Option(help="tiny, conv_autoencoder, dense_autoencoder, vae or patchcore.")
+        str,
+        typer.Option(
+            help="A detector (tiny, yolov3, ssd300, faster_rcnn, a .cfg ...), conv_autoencoder, "
+            "dense_autoencoder, vae or patchcore; veedor models lists them."
+        ),
     ] = "tiny",
     epochs: Annotated[int | None, typer.Option(help="Of the whole run.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in one step of one worker.")] = None,
@@ -49,10 +53,30 @@ def train(
     exclude: Exclude = None,
     val_data: Annotated[
         str | None,
-        typer.Option(help="Held-out folder like DATA; picks the best epoch.", rich_help_panel=DETECTORS),
+        typer.Option(
+            help="Another dataset that picks the best epoch; default DATA's val split.",
+            rich_help_panel=DETECTORS,
+        ),
     ] = None,
+    train_split: Annotated[str | None, typer.Option(help="Default train.", rich_help_panel=DETECTORS)] = None,
+    val_split: Annotated[str | None, typer.Option(help="Default val.", rich_help_panel=DETECTORS)] = None,
     init: Annotated[
-        str | None, typer.Option(help="Checkpoint to start from.", rich_help_panel=DETECTORS)
+        str | None,
+        typer.Option(
+            help="Weights to start from: a checkpoint, a torchvision classifier's file or torchvision://NAME, "
+            "Darknet's .weights.",
+            rich_help_panel=DETECTORS,
+        ),
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Of YOLOv3: paper or dense.", rich_help_panel=DETECTORS)
+    ] = None,
+    multi_scale: Annotated[
+        bool | None, typer.Option(help="Train on canvases of many sizes.", rich_help_panel=DETECTORS)
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE of the model's builder; repeat.", rich_help_panel=DETECTORS),
     ] = None,
     anchors: Annotated[
         str | None,
@@ -63,7 +87,8 @@ def train(
         typer.Option(help="Turn and mirror images; not where up means something.", rich_help_panel=DETECTORS),
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help="Channels of the first layer.", rich_help_panel=AUTOENCODERS)
+        float | None,
+        typer.Option(help="Channels of the first layer; of most detectors, a factor for all."),
     ] = None,
     depth: Annotated[
         int | None, typer.Option(help="Stages that halve the picture.", rich_help_panel=AUTOENCODERS)
@@ -93,7 +118,7 @@ def train(
         int | None, typer.Option(help="Learn from a sample of so many.", rich_help_panel=AUTOENCODERS)
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="torchvision classifier.", rich_help_panel=MEMORIES)
+        str | None, typer.Option(help="Classifier whose features are used, of models that take one.")
     ] = None,
     weights: Annotated[
         str | None,
@@ -101,7 +126,7 @@ def train(
     ] = None,
     sha256: Annotated[
         str | None,
-        typer.Option(help="Pin of the weights; required for .pt and .pth files.", rich_help_panel=MEMORIES),
+        typer.Option(help="Pin of the weights or of --init; required for .pt and .pth files."),
     ] = None,
     memory_size: Annotated[
         int | None, typer.Option(help="Patches that are remembered.", rich_help_panel=MEMORIES)
@@ -128,7 +153,11 @@ def train(
         "include": include,
         "exclude": exclude,
         "val_data": val_data,
+        "train_split": train_split,
+        "val_split": val_split,
         "init": init,
+        "loss": loss,
+        "multi_scale": multi_scale,
         "anchors": anchors,
         "turn": turn,
         "width": width,
@@ -146,6 +175,8 @@ def train(
         "memory_size": memory_size,
     }
     given = {name: value for name, value in content.items() if value is not None}
+    if set_:
+        given["options"] = _settings(set_)
     storage = storage_content(profile, endpoint_url, region)
     signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -161,3 +192,16 @@ def train(
     except KeyboardInterrupt as error:
         typer.echo("interrupted: run the same command again to continue after the last epoch", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    """`NAME=VALUE` texts; a value is read as YAML: a number, a list, a word."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"--set {pair}: write NAME=VALUE, as --set head_width=256")
+        found[name] = yaml.safe_load(text)
+    return found

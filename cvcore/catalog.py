@@ -102,6 +102,20 @@ def _autoencoder(builder: str, summary: str, *, canvas: int, num_parameters: int
     )
 
 
+def _regions(name: str, summary: str, *, canvas: int, num_parameters: int, paper: str) -> ModelEntry:
+    return ModelEntry(
+        task="detect",
+        summary=f"{summary}; train it, best from a classifier's weights",
+        builder=f"cvcore.detect.{name}:build_{name}",
+        input_height=canvas,
+        input_width=canvas,
+        num_parameters=num_parameters,
+        num_labels=20,
+        label_set="Pascal VOC's 20 classes",
+        paper=paper,
+    )
+
+
 def _yolo(version: str, summary: str, canvas: int, num_parameters: int, paper: str) -> ModelEntry:
     return ModelEntry(
         task="detect",
@@ -209,6 +223,27 @@ CATALOG: dict[str, ModelEntry] = {
     "yolov2_tiny": _yolo("v2-tiny", "YOLOv2 with nine convolutions", 416, 15_861_773, _YOLO_V2),
     "yolov3": _yolo("v3", "YOLOv3 on Darknet-53, three scales", 416, 61_626_049, _YOLO_V3),
     "yolov3_tiny": _yolo("v3-tiny", "YOLOv3-tiny, two scales", 416, 8_713_766, _YOLO_V3),
+    "rcnn": _regions(
+        "rcnn",
+        "R-CNN as published, on AlexNet and selective search",
+        canvas=500,
+        num_parameters=57_089_877,
+        paper="Girshick et al. 2014, Rich Feature Hierarchies for Accurate Object Detection",
+    ),
+    "fast_rcnn": _regions(
+        "fast_rcnn",
+        "Fast R-CNN as published, on VGG16 and selective search",
+        canvas=1000,
+        num_parameters=134_674_341,
+        paper="Girshick 2015, Fast R-CNN",
+    ),
+    "faster_rcnn": _regions(
+        "faster_rcnn",
+        "Faster R-CNN as published, on VGG16",
+        canvas=1000,
+        num_parameters=137_061_851,
+        paper=_FASTER,
+    ),
     "darknet19": ModelEntry(
         task="classify",
         summary="Darknet-19 classifier; weights are Darknet's .weights files",

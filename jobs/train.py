@@ -68,7 +68,7 @@ def run_train(
     _check_data(spec)
     saved = load_run(spec)
     resumed_at = len(saved.history) if saved else 0
-    if saved is None or not saved.ended(spec):
+    if saved is None or not saved.finished:
         with ray_session(address=address, verbose=verbose) as session:
             _check_room(spec, session.shape.num_cpus, session.shape.num_gpus)
             with watch_history(spec, on_epoch, done=resumed_at):

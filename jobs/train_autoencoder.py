@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cvcore.autoencode.base import Autoencoder
 from cvcore.catalog import find_model
+from cvcore.checkpoint import Checkpoint
 from cvcore.errors import SpecError
 from cvcore.models import build_entry
 from cvcore.train.batches import Shard
@@ -89,6 +90,9 @@ class AutoencoderRun:
 
     def network(self) -> nn.Module:
         return LossModule(self.model)
+
+    def finish(self, best: Checkpoint) -> None:
+        del best
 
     def progress(self, network: nn.Module, *, bf16: bool) -> Progress[Autoencoder, Tensor]:
         views = ViewOptions(mirror=self.spec.mirror, noise=self.spec.noise)

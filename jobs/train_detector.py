@@ -7,20 +7,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cvcore.catalog import DARKNET, find_model, is_cfg
+from cvcore.checkpoint import Checkpoint, load_into
 from cvcore.darknet.detector import DarknetDetector
 from cvcore.datasets.records import BoxDataset
 from cvcore.detect.base import ProposalDetector, TrainableDetector
+from cvcore.detect.rcnn import Rcnn
+from cvcore.detect.rcnn_examples import FitOptions
+from cvcore.detect.rcnn_fit import fit_heads
 from cvcore.errors import SpecError
 from cvcore.models import build_entry
 from cvcore.ops.anchors import fit_anchors
 from cvcore.start import start_from
 from cvcore.train.augment import AugmentOptions
-from cvcore.train.batches import Batch, Shard, steps_per_epoch
+from cvcore.train.batches import Batch, Shard, collate, plain_view, steps_per_epoch
 from cvcore.train.epochs import ShareScore, Standing
-from cvcore.train.loop import DetectorLoss, detector_loss
+from cvcore.train.loop import DetectorLoss, detector_loss, evaluate
 from cvcore.train.progress import Progress
 from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
 from cvcore.train.samples import Dataset, load_samples
@@ -34,6 +38,8 @@ from jobs.train_spec import DetectorTrainSpec
 DetectorProgress = Progress[TrainableDetector, Batch]
 
 SIZE_STEP = 32
+AVERAGE_DECAY, RECENT_SHARE = 0.998, 10
+"""Weights are averaged over about 500 steps, or a tenth of a shorter run."""
 
 
 class DetectorRun:
@@ -64,6 +70,7 @@ class DetectorRun:
             network,
             compute,
             optimize_options(self.spec, steps, weight_decay=self.spec.weight_decay),
+            average_decay=min(AVERAGE_DECAY, 1 - RECENT_SHARE / (self.spec.epochs * steps)),
         )
 
     def reports(
@@ -85,6 +92,22 @@ class DetectorRun:
         assert found is not None
         known = {label: value for label, value in found.per_class_ap50.items() if value == value}
         return {"ap": found.ap, "ap50": found.ap50, "ap75": found.ap75}, {"per_class_ap50": known}
+
+    def finish(self, best: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """R-CNN's support vector machines and box regressions, on the best epoch's features."""
+        model = self.model
+        if not isinstance(model, Rcnn):
+            return None
+        load_into(model, best.state)
+        fit_heads(model, self._plain_batches, FitOptions(seed=self.spec.seed))
+        found = evaluate(model.eval(), self._held_out)
+        told = {"epoch_ap50": best.training["held_out"]["ap50"], "ap50": found.ap50, "ap": found.ap}
+        return model.state_dict(), told
+
+    def _plain_batches(self) -> Iterator[Batch]:
+        samples = self._train.samples
+        for first in range(0, len(samples), self.spec.batch_size):
+            yield collate([plain_view(sample) for sample in samples[first : first + self.spec.batch_size]])
 
 
 def check_detector_data(spec: DetectorTrainSpec) -> None:

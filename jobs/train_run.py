@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
-from cvcore.checkpoint import save_checkpoint
+from cvcore.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from cvcore.train.epochs import EpochReport, ShareScore, Standing
 from cvcore.train.progress import WEIGHT_DECAY, OptimizeOptions, Progress
 from jobs.storage import join, open_store
@@ -52,6 +53,12 @@ class TrainRun(Protocol):
     def measured(self, report: Any) -> tuple[dict[str, float], dict[str, Any]]:
         """An epoch's held-out figures, and more to be told of it if it is the best."""
 
+    def finish(self, best: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What follows the last epoch: from the best checkpoint to its final weights, and what to tell of them.
+
+        None where nothing does.
+        """
+
 
 def optimize_options(
     spec: EpochsTrainSpec, steps_per_epoch: int, *, weight_decay: float = WEIGHT_DECAY
@@ -82,6 +89,28 @@ def keep_epoch(
         details if report.is_best or saved is None else saved.details,
     )
     save_run(run.spec, kept)
+    return kept
+
+
+def keep_finish(run: TrainRun, saved: SavedRun) -> SavedRun:
+    """Do what follows the last epoch, unless it is done, and say so in the state."""
+    if saved.finished:
+        return saved
+    spec = run.spec
+    store, location = open_store(spec.out, spec.access), join(spec.out, CHECKPOINT_NAME)
+    best = read_checkpoint(store.read(location))
+    done = run.finish(best)
+    details = saved.details
+    if done is not None:
+        state, found = done
+        details = {**details, **found}
+        training = best.training | {"held_out": {**best.training["held_out"], **found}}
+        body = save_checkpoint(
+            state, model=best.model, config=best.config, labels=best.labels, training=training
+        )
+        store.put(location, body)
+    kept = replace(saved, details=details, finished=True)
+    save_run(spec, kept)
     return kept
 
 

@@ -244,6 +244,9 @@ DETECTORS = (
     "yolov3_tiny",
     "ssd300",
     "ssd512",
+    "rcnn",
+    "fast_rcnn",
+    "faster_rcnn",
 )
 TRAIN_SPECS: dict[str, type[TrainSpec]] = {
     **dict.fromkeys(DETECTORS, DetectorTrainSpec),

@@ -30,15 +30,17 @@ class SavedRun:
         history: every epoch so far.
         standing: the best of them.
         details: more about the best epoch.
+        finished: whether what follows the last epoch is done too.
     """
 
     progress: dict[str, Any]
     history: tuple[EpochRecord, ...]
     standing: Standing
     details: dict[str, Any] = field(default_factory=dict)
+    finished: bool = False
 
-    def ended(self, spec: EpochsTrainSpec) -> bool:
-        """Whether `spec` asks for nothing more than what is done."""
+    def trained(self, spec: EpochsTrainSpec) -> bool:
+        """Whether `spec` asks for no more epochs."""
         if len(self.history) >= spec.epochs:
             return True
         idle = len(self.history) - 1 - self.standing.best_epoch
@@ -62,6 +64,7 @@ def load_run(spec: EpochsTrainSpec) -> SavedRun | None:
             tuple(EpochRecord(**record) for record in saved["history"]),
             Standing(**saved["standing"]),
             saved["details"],
+            saved["finished"],
         )
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, EOFError) as error:
         raise SpecError(
@@ -86,6 +89,7 @@ def save_run(spec: EpochsTrainSpec, run: SavedRun) -> None:
             "history": history,
             "standing": dataclasses.asdict(run.standing),
             "details": run.details,
+            "finished": run.finished,
         },
         body,
     )

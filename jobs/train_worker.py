@@ -20,7 +20,7 @@ from cvcore.train.progress import LossIsNotFiniteError
 from jobs.storage.roots import VARIABLE
 from jobs.train_autoencoder import AutoencoderRun
 from jobs.train_detector import DetectorRun
-from jobs.train_run import TrainRun, keep_epoch
+from jobs.train_run import TrainRun, keep_epoch, keep_finish
 from jobs.train_spec import AutoencoderTrainSpec, DetectorTrainSpec, EpochsTrainSpec, build_train_spec
 from jobs.train_state import load_run
 
@@ -61,19 +61,23 @@ def _train(spec: EpochsTrainSpec, shard: Shard) -> None:
     saved = load_run(spec)
     if saved is not None:
         progress.restore(saved.progress)
-    reports = run.reports(
-        progress,
-        first_epoch=len(saved.history) if saved else 0,
-        standing=saved.standing if saved else START,
-        share=lambda score: float(broadcast_from_rank_zero(score)),
-    )
-    for report in reports:
-        if report.found is not None:
-            saved = keep_epoch(run, progress, report, saved)
-        # Without a barrier a failing worker could make others repeat an epoch that the first has kept.
-        ray.train.report(
-            {"epoch": report.epoch, "loss": report.terms["total"], "best": report.standing.best_score}
+    if saved is None or not saved.trained(spec):
+        reports = run.reports(
+            progress,
+            first_epoch=len(saved.history) if saved else 0,
+            standing=saved.standing if saved else START,
+            share=lambda score: float(broadcast_from_rank_zero(score)),
         )
+        for report in reports:
+            if report.found is not None:
+                saved = keep_epoch(run, progress, report, saved)
+            # Without a barrier a failing worker could make others repeat an epoch that the first has kept.
+            ray.train.report(
+                {"epoch": report.epoch, "loss": report.terms["total"], "best": report.standing.best_score}
+            )
+    if shard.rank == 0:
+        assert saved is not None, "a run has an epoch"
+        keep_finish(run, saved)
 
 
 def make_run(spec: EpochsTrainSpec, shard: Shard) -> TrainRun:

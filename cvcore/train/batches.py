@@ -71,6 +71,11 @@ def resized(batch: Batch, size: int) -> Batch:
     return Batch(planes.permute(0, 2, 3, 1).contiguous(), truth, proposals)
 
 
+def plain_view(sample: Sample) -> View:
+    """The sample as it is."""
+    return View(sample.canvas, sample.boxes, sample.label_ids, sample.proposals)
+
+
 def steps_per_epoch(num_samples: int, batch_size: int, world_size: int = 1) -> int:
     """Steps each worker makes in an epoch; short last batches are left out, but for a lone one."""
     return max(1, num_samples // (batch_size * world_size))
@@ -99,7 +104,7 @@ def epoch_batches(
         views = []
         for index in order[first : first + batch_size].tolist():
             sample = samples[index]
-            view = View(sample.canvas, sample.boxes, sample.label_ids, sample.proposals)
+            view = plain_view(sample)
             if options is not None:
                 view = augment(view, options, np.random.default_rng([seed, epoch, index]))
             views.append(view)

@@ -208,5 +208,5 @@ def test_weights_of_another_width_are_refused(data: Path, tmp_path: Path) -> Non
     body = save_checkpoint(start.state_dict(), model="tiny", config=start.config, labels=LABELS, training={})
     file = tmp_path / "start.safetensors"
     file.write_bytes(body)
-    with pytest.raises(ModelError, match="does not fit.*Give the width"):
+    with pytest.raises(ModelError, match=r"does not fit.*Give the width"):
         prepare_run(make_spec(data, tmp_path, init=str(file)))

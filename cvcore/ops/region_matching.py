@@ -1,0 +1,70 @@
+"""Which ground truth anchors and proposals answer for, for all images of a batch at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cvcore.detect.truth import Truth
+from cvcore.ops.padding import PaddedBoxes, pad_rows
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedTruth:
+    """The ground truth of a batch, image by image.
+
+    Attributes:
+        boxes: (B, G, 4) float32 xyxy; zeros in empty places.
+        label_ids: (B, G) int64.
+        valid: (B, G) bool.
+    """
+
+    boxes: Tensor
+    label_ids: Tensor
+    valid: Tensor
+
+    def padded_boxes(self) -> PaddedBoxes:
+        return PaddedBoxes(self.boxes, self.valid)
+
+
+def pad_truth(truth: Truth, num_images: int) -> PaddedTruth:
+    """Lay out a batch's ground truth image by image; G is at least 1."""
+    boxes, valid = pad_rows(truth.boxes, truth.image_index, num_images)
+    label_ids, _ = pad_rows(truth.label_ids, truth.image_index, num_images)
+    return PaddedTruth(boxes, label_ids, valid)
+
+
+def overlaps(boxes: Tensor, truth: PaddedTruth) -> Tensor:
+    """IoU of (B or 1, P, 4) boxes with their image's ground truth: (B, P, G), -1 in empty places of truth."""
+    first, second = boxes[:, :, None], truth.boxes[:, None]
+    low = torch.maximum(first[..., :2], second[..., :2])
+    high = torch.minimum(first[..., 2:], second[..., 2:])
+    common = (high - low).clamp(min=0).prod(dim=-1)
+    areas = (first[..., 2:] - first[..., :2]).prod(dim=-1) + (second[..., 2:] - second[..., :2]).prod(dim=-1)
+    iou = common / (areas - common).clamp(min=1e-9)
+    return iou.masked_fill(~truth.valid[:, None], -1.0)
+
+
+def assign_anchors(
+    overlap: Tensor, inside: Tensor, *, positive_iou: float, negative_iou: float
+) -> tuple[Tensor, Tensor]:
+    """Make anchors positive or negative (Faster R-CNN, section 3.1.2).
+
+    Positive are those with an IoU above `positive_iou`, and those that overlap some ground truth most, ties
+    included; of the others those below `negative_iou` for all ground truth are negative.
+
+    Args:
+        overlap: (B, A, G) as `overlaps` gives it.
+        inside: (A,) bool; other anchors take no part.
+
+    Returns:
+        (B, A) int64: 1 positive, 0 negative, -1 neither; and (B, A) int64, the ground truth overlapped most.
+    """
+    overlap = overlap.masked_fill(~inside[None, :, None], -1.0)
+    best, matched = overlap.max(dim=2)
+    highest = overlap.amax(dim=1, keepdim=True)  # (B, 1, G)
+    chosen = ((overlap == highest) & (highest > 0)).any(dim=2) | (best > positive_iou)
+    kinds = torch.where((best < negative_iou) & inside[None], 0, -1)
+    return torch.where(chosen, 1, kinds), matched
