@@ -58,8 +58,10 @@ def select_batch(
         For each image its detections, best first. Candidates with a NaN or infinite box or score are dropped
         here; jobs look at the raw outputs for those.
     """
-    floor = _score_floor(class_scores, options.min_score, candidates_per_class)
-    image, index, label_ids = torch.nonzero(class_scores >= floor, as_tuple=True)
+    image, index, label_ids = torch.nonzero(class_scores >= options.min_score, as_tuple=True)
+    if candidates_per_class is not None and class_scores.shape[1] > candidates_per_class:
+        best = _best_of_each_class(class_scores, image, index, label_ids, candidates_per_class)
+        image, index, label_ids = image[best], index[best], label_ids[best]
     found = boxes[image, index], class_scores[image, index, label_ids], label_ids
     if boxes.device.type == "cpu":
         counts = _counts(image, len(boxes))
@@ -76,16 +78,18 @@ def select_candidates(boxes: Tensor, scores: Tensor, label_ids: Tensor, options:
     return Detections(boxes[keep], scores[keep], label_ids[keep])
 
 
-def _score_floor(class_scores: Tensor, min_score: float, per_class: int | None) -> float | Tensor:
-    """The lowest score of candidates: `min_score`, or (B, 1, C) where a class has too many above it."""
-    if per_class is None or class_scores.shape[1] <= per_class:
-        return min_score
-    image, label = torch.nonzero((class_scores >= min_score).sum(dim=1) > per_class, as_tuple=True)
-    if not len(image):
-        return min_score
-    floor = class_scores.new_full((len(class_scores), class_scores.shape[2]), min_score)
-    floor[image, label] = class_scores[image, :, label].topk(per_class, dim=1).values[:, -1]
-    return floor[:, None]
+def _best_of_each_class(
+    class_scores: Tensor, image: Tensor, index: Tensor, label_ids: Tensor, limit: int
+) -> Tensor:
+    """Which of M candidates score no less than the `limit`-th of their image and class: (M,) bool."""
+    num_images, _, num_classes = class_scores.shape
+    groups = image * num_classes + label_ids
+    crowded = torch.bincount(groups, minlength=num_images * num_classes) > limit
+    full = torch.nonzero(crowded).squeeze(1)
+    floor = class_scores.new_full(crowded.shape, -torch.inf)
+    every = class_scores[full // num_classes, :, full % num_classes]  # (crowded groups, N)
+    floor[full] = every.topk(limit, dim=1).values[:, -1]
+    return class_scores[image, index, label_ids] >= floor[groups]
 
 
 def select_together(
