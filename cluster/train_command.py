@@ -63,7 +63,7 @@ def train(
     init: Annotated[
         str | None,
         typer.Option(
-            help="Weights to start from: a checkpoint, a torchvision classifier's file or torchvision://NAME, "
+            help="Weights to start from: a checkpoint, a torchvision classifier, as torchvision://NAME, or "
             "Darknet's .weights.",
             rich_help_panel=DETECTORS,
         ),

@@ -54,7 +54,7 @@ class TrainRun(Protocol):
         """An epoch's held-out figures, and more to be told of it if it is the best."""
 
     def finish(self, best: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """What follows the last epoch: from the best checkpoint to its final weights, and what to tell of them.
+        """What follows the last epoch: the final weights, from the best checkpoint, and what to tell of them.
 
         None where nothing does.
         """
