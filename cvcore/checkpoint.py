@@ -33,7 +33,7 @@ _NESTINGS = ("state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.")
 # A counter that only training with cumulative statistics reads; old files lack it.
 _OPTIONAL = "num_batches_tracked"
-_LEGACY_PICKLE, _ZIP = b"\x80", b"PK\x03\x04"
+LEGACY_PICKLE, ZIP = b"\x80", b"PK\x03\x04"
 # What `torch.load` raises on files that are damaged or hold more than tensors.
 _LOAD_ERRORS = (
     pickle.UnpicklingError,
@@ -139,7 +139,7 @@ def read_state_dict(data: bytes, *, name: str, sha256: str | None = None) -> dic
         raise WeightsError(f"{name} has the SHA-256 {digest}, but {sha256} is pinned: it is another file")
     if data[8:9] == b"{":
         return _unwrap(_read_safetensors(data, name=name), name=name)
-    if data.startswith((_ZIP, _LEGACY_PICKLE)):
+    if data.startswith((ZIP, LEGACY_PICKLE)):
         if sha256 is None:
             raise WeightsError(
                 f"{name} is a pickle, which is read only if its digest is pinned. If you trust where it "

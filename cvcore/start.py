@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from cvcore.checkpoint import is_checkpoint, read_checkpoint, read_state_dict
+from cvcore.checkpoint import LEGACY_PICKLE, ZIP, is_checkpoint, read_checkpoint, read_state_dict
 from cvcore.darknet.detector import DarknetDetector
-from cvcore.darknet.model import DarknetModel
 from cvcore.darknet.network import DarknetNetwork
 from cvcore.darknet.weights import cutoff_from_name, load_weights, read_header
 from cvcore.detect.base import TrainableDetector
@@ -19,20 +16,14 @@ from cvcore.errors import ModelError, WeightsError
 FLOAT_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What a model started from: of its tensors so many were given, so many are random."""
-
-    num_given: int
-    num_random: int
-
-
-def start_from(model: TrainableDetector, data: bytes, *, name: str, sha256: str | None = None) -> Started:
+def start_from(model: TrainableDetector, data: bytes, *, name: str, sha256: str | None = None) -> None:
     """Copy from a file of weights what fits `model`; the rest stays as it is.
 
     Read are the project's checkpoints, of the same architecture with the same or other classes; Darknet's
     `.weights`, whole ones of any number of classes and partial ones whose name ends in their number of layers
     (`darknet53.conv.74`); and state dicts of torchvision's classifiers, for models with such a trunk.
+
+    A model on `meta` is filled with nothing, but what would not fit a real one is refused.
 
     Args:
         model: to fill.
@@ -45,16 +36,14 @@ def start_from(model: TrainableDetector, data: bytes, *, name: str, sha256: str 
         ModelError: where too little of it fits, or the model cannot start from such a file.
     """
     if is_checkpoint(data):
-        return _copy_fitting(model, read_checkpoint(data).state, name=name)
-    if isinstance(model, DarknetDetector):
-        return _start_darknet(model, data, name=name)
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    model.load_backbone(read_state_dict(data, name=name, sha256=sha256), name=name)
-    given = sum(not torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    return Started(given, len(before) - given)
+        _copy_fitting(model, read_checkpoint(data).state, name=name)
+    elif isinstance(model, DarknetDetector) and not data.startswith((ZIP, LEGACY_PICKLE)):
+        _start_darknet(model, data, name=name)
+    else:
+        model.load_backbone(read_state_dict(data, name=name, sha256=sha256), name=name)
 
 
-def _copy_fitting(model: nn.Module, state: Mapping[str, Tensor], *, name: str) -> Started:
+def _copy_fitting(model: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:
     own = model.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     if 2 * len(fitting) < len(own):
@@ -64,23 +53,20 @@ def _copy_fitting(model: nn.Module, state: Mapping[str, Tensor], *, name: str) -
             "made with"
         )
     model.load_state_dict(fitting, strict=False)
-    return Started(len(fitting), len(own) - len(fitting))
 
 
-def _start_darknet(model: DarknetDetector, data: bytes, *, name: str) -> Started:
+def _start_darknet(model: DarknetDetector, data: bytes, *, name: str) -> None:
     cutoff = cutoff_from_name(name)
-    num_tensors = len(model.state_dict())
     if cutoff is not None:
-        DarknetModel.load_darknet_weights(model, data, name=name, num_layers=cutoff)
-        given = {key for key in model.state_dict() if int(key.split(".")[2]) < cutoff}
-        return Started(len(given), num_tensors - len(given))
+        model.load_darknet_weights(data, name=name, num_layers=cutoff)
+        return
     num_classes = _classes_in(model, data, name=name)
     if num_classes == len(model.labels):
         model.load_darknet_weights(data, name=name)
-        return Started(num_tensors, 0)
+        return
     other = DarknetNetwork(model.with_classes(num_classes).network.cfg)
     load_weights(other, data, name=name)
-    return _copy_fitting(model, {f"network.{key}": v for key, v in other.state_dict().items()}, name=name)
+    _copy_fitting(model, {f"network.{key}": v for key, v in other.state_dict().items()}, name=name)
 
 
 def _classes_in(model: DarknetDetector, data: bytes, *, name: str) -> int:

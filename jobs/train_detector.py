@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -135,7 +136,9 @@ def check_detector_data(spec: DetectorTrainSpec) -> None:
     if spec.multi_scale and not (isinstance(planned, DarknetDetector) and planned.num_anchors):
         raise SpecError(f"{spec.model} has one canvas only: leave multi_scale out")
     if spec.init is not None:
-        read_part(spec.init, spec.access)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "for .* copying from a non-meta parameter")
+            start_from(planned, read_part(spec.init, spec.access), name=spec.init, sha256=spec.sha256)
 
 
 @dataclass(frozen=True)

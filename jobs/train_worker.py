@@ -13,7 +13,7 @@ from ray.train.torch import get_device
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from cvcore.errors import SpecError, VeedorError
+from cvcore.errors import ModelError, SpecError, VeedorError
 from cvcore.train.batches import Shard
 from cvcore.train.epochs import START
 from cvcore.train.progress import LossIsNotFiniteError
@@ -43,7 +43,7 @@ def train_worker(config: Mapping[str, Any]) -> VeedorError | None:
         torch.set_num_threads(spec.num_threads)
     try:
         _train(spec, shard)
-    except (SpecError, LossIsNotFiniteError) as error:
+    except (SpecError, ModelError, LossIsNotFiniteError) as error:
         if shard.world_size > 1:  # only an error ends the others, which wait for this one
             raise
         return error

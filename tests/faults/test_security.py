@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import json
 import os
 import pickle
 import shutil
@@ -249,9 +250,9 @@ def test_annotations_do_not_name_files_elsewhere(name: str, place: Workplace) ->
     (place.root.parent / "outside.jpg").write_bytes(good_image(1))
     (place.root / "dataset" / "images" / "link.jpg").symlink_to(place.root.parent / "outside.jpg")
     file = place.root / "dataset" / "annotations.json"
-    content = yaml.safe_load(file.read_text())
+    content = json.loads(file.read_text())
     content["images"][0]["file_name"] = name
-    file.write_text(yaml.safe_dump(content, default_flow_style=True, width=10**9))
+    file.write_text(json.dumps(content))
     from cvcore.errors import SpecError
     from jobs.storage import AccessRefused
     from jobs.train_detector import read_splits
