@@ -88,9 +88,7 @@ def test_v3_has_10647_boxes_at_416() -> None:
 
 
 def test_a_width_thins_every_layer_but_the_heads() -> None:
-    whole, half = (
-        parse_cfg(yolov3_cfg(num_classes=3, anchors=TEN[:9], width=width)) for width in (1.0, 0.5)
-    )
+    whole, half = (parse_cfg(yolov3_cfg(num_classes=3, anchors=TEN[:9], width=width)) for width in (1.0, 0.5))
     for one, other in zip(whole.layers, half.layers, strict=True):
         is_head = any(head.index - 1 <= one.index <= head.index for head in whole.heads)
         assert other.output.channels == (one.output.channels if is_head else one.output.channels // 2)
