@@ -1,0 +1,160 @@
+"""Every detector's small sibling, trained on the blood cells of BCCD: mAP, training time and images a second.
+
+    python benchmarks/detectors.py [--json] [--only NAME ...]
+
+Each is trained by what `veedor train` runs in its worker, on two threads, on the train split; the val split
+picks the epoch; figures are of the test split, at an IoU of 0.5. Images a second are of the network, decoding
+of its outputs and suppression, on canvases in memory, in batches of 16.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from typing import Any
+
+import torch
+from common import Claim, argument_parser, report
+
+from cvcore.checkpoint import load_into, read_checkpoint
+from cvcore.train.batches import ALONE
+from cvcore.train.epochs import START, only_worker
+from cvcore.train.loop import EVALUATION, evaluate
+from cvcore.train.samples import Dataset
+from cvcore.types import Detections
+from jobs.datasets import open_dataset
+from jobs.storage import Access, join, open_store
+from jobs.train_detector import DetectorRun, Split
+from jobs.train_run import keep_epoch, keep_finish
+from jobs.train_spec import DetectorTrainSpec
+from jobs.train_state import CHECKPOINT_NAME
+from tests.data import shared_data
+
+THREADS = 2
+BATCH = 16
+LEAST, BEST = 0.5, 0.85
+IMAGENET = "weights/squeezenet1_1-imagenet/squeezenet1_1.safetensors"
+SQUEEZENET: dict[str, Any] = {"backbone": "squeezenet1_1", "batch_size": 4, "lr": 1e-3}
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "rcnn": {"model": "rcnn", **SQUEEZENET, "epochs": 8, "options": {"crop_size": 64}},
+    "fast_rcnn": {
+        "model": "fast_rcnn",
+        **SQUEEZENET,
+        "epochs": 15,
+        "options": {"stride": 8, "head_width": 256},
+    },
+    "faster_rcnn": {
+        "model": "faster_rcnn",
+        **SQUEEZENET,
+        "batch_size": 2,
+        "epochs": 10,
+        "options": {
+            "stride": 8,
+            "shortest_edge": 240,
+            "canvas": (240, 320),
+            "anchor_sizes": (20, 50, 100),
+            "rpn_width": 128,
+            "head_width": 256,
+            "narrow_to": 64,
+            "pool": "align",
+            "dropout": 0.0,
+            "proposals": 200,
+            "training_proposals": 300,
+            "regions_per_image": 128,
+        },
+    },
+    "ssd300": {"model": "ssd300", **SQUEEZENET, "batch_size": 8, "epochs": 40, "width": 0.25},
+    "yolov1": {"model": "yolov1_tiny", "width": 0.5, "input_size": 448, "epochs": 60, "batch_size": 8},
+    "yolov2": {"model": "yolov2", "width": 0.25, "input_size": 320, "epochs": 60, "batch_size": 8},
+    "yolov3": {"model": "yolov3", "width": 0.25, "input_size": 320, "epochs": 40, "batch_size": 8},
+    "tiny": {"model": "tiny", "input_size": 320, "epochs": 60, "batch_size": 8},
+}
+"""Of each what differs from `veedor train`'s defaults."""
+
+
+def make_spec(name: str, out: str) -> DetectorTrainSpec:
+    recipe = dict(RECIPES[name])
+    if "backbone" in recipe:
+        recipe["init"] = str(shared_data(IMAGENET))
+    if recipe["model"] in ("yolov2", "yolov3", "tiny"):
+        recipe["anchors"] = "fit"
+    data = str(shared_data("detect/bccd"))
+    return DetectorTrainSpec.model_validate({"data": data, "out": out, "warmup_steps": 100, **recipe})
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Train one and look at it."""
+    with tempfile.TemporaryDirectory() as out:
+        spec = make_spec(name, out)
+        began = time.perf_counter()
+        run = DetectorRun(spec, ALONE)
+        progress = run.progress(run.network(), bf16=False)
+        saved = None
+        for each in run.reports(progress, first_epoch=0, standing=START, share=only_worker):
+            saved = keep_epoch(run, progress, each, saved)
+            print(f"{name} epoch {each.epoch + 1}/{spec.epochs}: {each.standing.best_score:.3f}", flush=True)
+        assert saved is not None
+        keep_finish(run, saved)
+        seconds = time.perf_counter() - began
+        body = open_store(out, Access()).read(join(out, CHECKPOINT_NAME))
+    load_into(run.model, read_checkpoint(body).state)
+    return _judge(run, seconds)
+
+
+def _judge(run: DetectorRun, seconds: float) -> dict[str, Any]:
+    model = run.model.eval()
+    source = open_dataset(run.spec.data)
+    test = Split("test", source, source.read("test")).samples(model.labels, model.input_spec)
+    found = evaluate(model, test)
+    return {
+        "ap50": found.ap50,
+        "ap": found.ap,
+        "per_class_ap50": found.per_class_ap50,
+        "training_s": seconds,
+        "images_per_s": _speed(run, test),
+        "num_parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def _speed(run: DetectorRun, test: Dataset) -> float:
+    """The best of three rounds over the test images."""
+    model, rates = run.model, []
+    for _ in range(3):
+        began, count = time.perf_counter(), 0
+        for first in range(0, len(test.samples), BATCH):
+            samples = test.samples[first : first + BATCH]
+            canvases = torch.stack([torch.from_numpy(sample.canvas) for sample in samples])
+            results: list[Detections] = model.predict(
+                canvases, [sample.fit for sample in samples], EVALUATION
+            )
+            count += len(results)
+        rates.append(count / (time.perf_counter() - began))
+    return max(rates)
+
+
+def main() -> None:
+    parser = argument_parser("detectors", __doc__)
+    parser.add_argument("--only", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    asked = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    found = {name: measure(name) for name in asked.only}
+    claims = [
+        Claim(
+            f"BCCD, {name}: mAP@0.5 on test, training time, images/s",
+            f"≥ {LEAST}",
+            f"{each['ap50']:.3f}, {each['training_s'] / 60:.1f} min, {each['images_per_s']:.1f} images/s",
+            each["ap50"] >= LEAST,
+        )
+        for name, each in found.items()
+    ]
+    best = max(found, key=lambda name: float(found[name]["ap50"]))
+    score = found[best]["ap50"]
+    claims.append(
+        Claim("BCCD, the best: mAP@0.5 on test", f"≥ {BEST}", f"{score:.3f} ({best})", score >= BEST)
+    )
+    report("detectors", claims, {"recipes": RECIPES, "found": found}, asked.json)
+
+
+if __name__ == "__main__":
+    main()
