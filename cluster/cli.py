@@ -75,7 +75,9 @@ def report(
 
 @app.command(rich_help_panel=RESULTS)
 def evaluate(
-    run: Annotated[str, typer.Argument(help="The --out of a job, or of veedor index.")],
+    run: Annotated[
+        str, typer.Argument(help="The --out of a job, or of veedor index; with --data a detector.")
+    ],
     truth: Annotated[
         str | None,
         typer.Option(
@@ -84,13 +86,24 @@ def evaluate(
             "are its labels."
         ),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="A dataset of boxes: RUN is then a detector, which is run on it here and measured."
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of --data; all for everything.")] = "test",
+    weights: Annotated[
+        str | None, typer.Option(help="Of the detector, where RUN does not hold them.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Names of its classes, where it has none.")] = None,
     k: Annotated[int, typer.Option("-k", help="Of an index: how many answers count.")] = 10,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a run against ground truth.
+    """Measure a run, or a detector, against ground truth.
 
     COCO's metrics of detections; recall and MABO of proposals; HOTA, MOTA and IDF1 of tracks; AUROC, average
     precision and AUPRO of scans; precision, recall and mean average precision of an index.
@@ -108,7 +121,14 @@ def evaluate(
 
     access = Access(profile, endpoint_url, region)
     with usage_errors(as_json=as_json):
-        if truth is None:
+        if data is not None:
+            from cluster.listing import print_model_evaluation
+            from jobs.evaluate_model import evaluate_model
+            from jobs.spec import ModelSection
+
+            section = ModelSection(name=run, weights=weights, labels=labels)
+            print_model_evaluation(evaluate_model(section, data, split=split, access=access), as_json=as_json)
+        elif truth is None:
             from jobs.index import open_index
             from jobs.neighbors import evaluate_index
 

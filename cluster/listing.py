@@ -15,10 +15,12 @@ from cvcore.catalog import CATALOG, ModelEntry
 from jobs.visible import visible
 
 if TYPE_CHECKING:
+    from cvcore.metrics.detection import DetectionMetrics
     from cvcore.metrics.retrieval import RetrievalMetrics
     from cvcore.metrics.tracking import TrackingEvaluation, TrackingMetrics
     from jobs.evaluate import Evaluation
     from jobs.evaluate_anomalies import AnomalyEvaluation
+    from jobs.evaluate_model import ModelEvaluation
     from jobs.evaluate_proposals import ProposalEvaluation
 
 
@@ -67,23 +69,41 @@ def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
     if as_json:
         console.print_json(json.dumps(asdict(found)))
         return
-    metrics = found.metrics
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class")
-    table.add_column("AP@0.5", justify="right")
-    for label, value in metrics.per_class_ap50.items():
-        table.add_row(label, f"{value:.3f}")
-    console.print(table)
-    console.print(
-        f"mAP@0.5 {metrics.ap50:.3f}   mAP@0.75 {metrics.ap75:.3f}   mAP@[0.5:0.95] {metrics.ap:.3f}   "
-        f"over {found.num_images:,} images (pycocotools)",
-        soft_wrap=True,
-    )
+    _print_detection(console, found.metrics, found.num_images)
     if found.num_missing or found.num_failed:
         console.print(
             f"{found.num_missing:,} images of the ground truth are not in the run, "
             f"{found.num_failed:,} failed in it"
         )
+
+
+def print_model_evaluation(found: ModelEvaluation, *, as_json: bool) -> None:
+    """COCO's figures of a detector, and its speed."""
+    console = Console(highlight=False, emoji=False)
+    if as_json:
+        console.print_json(json.dumps(asdict(found)))
+        return
+    _print_detection(console, found.metrics, found.num_images)
+    console.print(
+        f"{found.images_per_s:,.1f} images/s in batches of 16   one image: p50 "
+        f"{1000 * found.latency_p50_s:.1f} ms, p99 {1000 * found.latency_p99_s:.1f} ms   "
+        f"{found.num_parameters:,} parameters   on {found.device}",
+        soft_wrap=True,
+    )
+
+
+def _print_detection(console: Console, metrics: DetectionMetrics, num_images: int) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("class")
+    table.add_column("AP@0.5", justify="right")
+    for label, value in metrics.per_class_ap50.items():
+        table.add_row(visible(label), f"{value:.3f}")
+    console.print(table)
+    console.print(
+        f"mAP@0.5 {metrics.ap50:.3f}   mAP@0.75 {metrics.ap75:.3f}   mAP@[0.5:0.95] {metrics.ap:.3f}   "
+        f"over {num_images:,} images (pycocotools)",
+        soft_wrap=True,
+    )
 
 
 def print_proposals(found: ProposalEvaluation, *, as_json: bool) -> None:

@@ -1,0 +1,128 @@
+"""Measuring a detector on a split of a dataset, in this process: how well it finds, and how fast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from cvcore.datasets.coco import coco_document
+from cvcore.datasets.records import BoxDataset, ImageRecord
+from cvcore.detect.base import Detector
+from cvcore.errors import SpecError
+from cvcore.metrics.detection import DetectionMetrics, evaluate_detections
+from cvcore.models import build_model
+from cvcore.train.loop import EVALUATION, coco_results
+from cvcore.train.samples import Sample, load_samples
+from jobs.datasets import DatasetSource, open_dataset
+from jobs.model_files import fetch_model
+from jobs.spec import ModelSection
+from jobs.storage import Access
+
+BATCH = 16
+MIN_TIMED = 3
+EVERYTHING = "all"
+"""The split that is all of a dataset."""
+
+
+@dataclass(frozen=True)
+class ModelEvaluation:
+    """What was found of a detector.
+
+    Attributes:
+        metrics: COCO's.
+        num_images: of the split.
+        num_parameters: of the model.
+        images_per_s: of network, decoding and suppression on canvases in memory, in batches of 16.
+        latency_p50_s, latency_p99_s: the same for one image at a time.
+        device: where it ran.
+    """
+
+    metrics: DetectionMetrics
+    num_images: int
+    num_parameters: int
+    images_per_s: float
+    latency_p50_s: float
+    latency_p99_s: float
+    device: str
+
+
+def evaluate_model(section: ModelSection, data: str, *, split: str, access: Access) -> ModelEvaluation:
+    """Run a detector over a split's images, a batch in memory at a time.
+
+    Raises:
+        ModelError: for what is no detector.
+        SpecError: for what is no dataset of boxes, or has classes that the model does not know.
+    """
+    model = build_model(fetch_model(section, access).source)
+    if not isinstance(model, Detector):
+        raise SpecError(
+            f"{section.name} is no detector, and only detectors are measured on a dataset of boxes"
+        )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    source = open_dataset(data, access)
+    dataset = source.read(None if split == EVERYTHING else split)
+    if dataset.task != "boxes" or not dataset.num_boxes:
+        raise SpecError(f"{data}, {split}, has no boxes to compare with")
+    document = coco_document(dataset)
+    results: list[dict[str, Any]] = []
+    batches: list[float] = []
+    singles: list[float] = []
+    for samples, category_ids in _batches(model, source, dataset, document):
+        seconds, found = _timed(model, samples, device)
+        batches.append(len(samples) / seconds)
+        singles.append(_timed(model, samples[:1], device)[0])
+        for sample, own in zip(samples, found, strict=True):
+            results += coco_results(
+                sample.image_id, own.boxes, own.scores, own.label_ids, category_ids=category_ids
+            )
+    settled = slice(1, None) if len(singles) > MIN_TIMED else slice(None)  # the first one warms up
+    return ModelEvaluation(
+        metrics=evaluate_detections(document, results),
+        num_images=len(dataset.images),
+        num_parameters=sum(p.numel() for p in model.parameters()),
+        images_per_s=float(np.median(batches[settled])),
+        latency_p50_s=float(np.percentile(singles[settled], 50)),
+        latency_p99_s=float(np.percentile(singles[settled], 99)),
+        device=str(device),
+    )
+
+
+def _batches(
+    model: Detector, source: DatasetSource, dataset: BoxDataset, document: dict[str, Any]
+) -> Iterator[tuple[Sequence[Sample], tuple[int, ...]]]:
+    """Samples with the whole document's image ids, and the category id of each of the model's labels."""
+    ids = {str(image["file_name"]): int(image["id"]) for image in document["images"]}
+    categories = {str(each["name"]): int(each["id"]) for each in document["categories"]}
+    category_ids = tuple(categories.get(label, -1) for label in model.labels)
+    for first in range(0, len(dataset.images), BATCH):
+        records: tuple[ImageRecord, ...] = dataset.images[first : first + BATCH]
+        part = load_samples(
+            replace(dataset, images=records), source.read_image, model.labels, model.input_spec
+        )
+        yield (
+            [
+                replace(sample, image_id=ids[record.name])
+                for sample, record in zip(part.samples, records, strict=True)
+            ],
+            category_ids,
+        )
+
+
+def _timed(model: Detector, samples: Sequence[Sample], device: torch.device) -> tuple[float, list[Any]]:
+    canvases = torch.stack([torch.from_numpy(sample.canvas) for sample in samples]).to(device)
+    began = time.perf_counter()
+    found = model.predict(canvases, [sample.fit for sample in samples], EVALUATION)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began, [
+        replace(
+            own, boxes=own.boxes.cpu(), scores=own.scores.cpu(), label_ids=own.label_ids.cpu(), masks=None
+        )
+        for own in found
+    ]
