@@ -26,7 +26,6 @@ from cvcore.detect.searching import ProposedImages, SearchingDetector
 from cvcore.detect.truth import Truth
 from cvcore.image.fit import Fit
 from cvcore.ops.padding import PaddedBoxes
-from cvcore.ops.region_matching import pad_truth
 from cvcore.types import Detections, DetectOptions, InputSpec
 
 
@@ -69,7 +68,7 @@ class FastRcnn(SearchingDetector):
     def losses(self, images: ProposedImages, truth: Truth) -> dict[str, Tensor]:
         """See `TrainableDetector.losses`: the multi-task loss (equation 1), by its two terms."""
         features = self.trunk(torch.stack(images.images))
-        regions = sample_regions(images.regions, pad_truth(truth, len(features)), self.region_options)
+        regions = sample_regions(images.regions, truth.padded(len(features)), self.region_options)
         logits, offsets = self.head(features, regions.boxes, regions.image_index)
         classes, box = region_loss(logits, offsets, regions, coder=CODER, options=self.region_options)
         return {"total": classes + box, "classes": classes, "box": box}

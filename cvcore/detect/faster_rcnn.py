@@ -27,11 +27,10 @@ from cvcore.detect.region_head import (
     in_order,
 )
 from cvcore.detect.region_loss import RegionLossOptions, region_loss, sample_regions
-from cvcore.detect.truth import Truth
+from cvcore.detect.truth import PaddedTruth, Truth
 from cvcore.image.fit import Fit
 from cvcore.image.normalize import imagenet_floats
 from cvcore.ops.padding import PaddedBoxes
-from cvcore.ops.region_matching import PaddedTruth, pad_truth
 from cvcore.propose.rpn import RATIOS, SIZES, Rpn, anchor_shapes, inside_image, propose_regions
 from cvcore.propose.rpn_loss import RpnLossOptions, rpn_loss, sample_anchors
 from cvcore.types import Detections, DetectOptions, InputSpec
@@ -99,7 +98,7 @@ class FasterRcnn(TrainableDetector):
     def losses(self, images: Sequence[Tensor], truth: Truth) -> dict[str, Tensor]:
         """See `TrainableDetector.losses`: the proposal network's two terms and the head's two."""
         batch = torch.stack(list(images))
-        padded = pad_truth(truth, len(batch))
+        padded = truth.padded(len(batch))
         features = self.trunk(batch)
         height, width = batch.shape[-2:]
         scores, offsets = self.rpn(features)

@@ -19,11 +19,11 @@ from cvcore.backbones.crops import CropBackbone, CropFeatures
 from cvcore.detect.labels import VOC_LABELS
 from cvcore.detect.region_head import check_counts, select_class_boxes
 from cvcore.detect.searching import ProposedImages, SearchingDetector
-from cvcore.detect.truth import Truth
+from cvcore.detect.truth import PaddedTruth, Truth
 from cvcore.image.fit import Fit
 from cvcore.ops.box_coder import BoxCoder
 from cvcore.ops.padding import PaddedBoxes
-from cvcore.ops.region_matching import PaddedTruth, overlaps, pad_truth
+from cvcore.ops.region_matching import overlaps
 from cvcore.ops.sampling import sample_rows
 from cvcore.ops.warp import warp_regions, with_context
 from cvcore.types import Detections, DetectOptions, InputSpec
@@ -145,7 +145,7 @@ class Rcnn(SearchingDetector):
         """See `TrainableDetector.losses`: cross-entropy of windows sampled over the whole batch."""
         boxes, image_index, classes = sample_windows(
             images.regions,
-            pad_truth(truth, len(images.images)),
+            truth.padded(len(images.images)),
             positives=self.positives,
             backgrounds=self.backgrounds,
         )

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cvcore.detect.rcnn import CODER, Rcnn
+from cvcore.detect.truth import PaddedTruth
 from cvcore.ops.keep import Keep
 from cvcore.ops.padding import PaddedBoxes
-from cvcore.ops.region_matching import PaddedTruth, overlaps, pad_truth
+from cvcore.ops.region_matching import overlaps
 from cvcore.train.batches import Batch
 
 _FEATURE_NORM = 20.0
@@ -130,7 +131,7 @@ def described(model: Rcnn, batches: Iterable[Batch], scales: tuple[float, float]
             continue
         pooled, features = (torch.cat(part) for part in zip(*chunks, strict=True))
         count = len(boxes)
-        padded = pad_truth(truth, len(batch.canvases))
+        padded = truth.padded(len(batch.canvases))
         class_iou, nearest, label, iou = _nearest(proposed.regions, padded, len(model.labels))
         yield Described(
             numbers=torch.arange(start, start + count),

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cvcore.detect.truth import PaddedTruth
 from cvcore.ops.box_coder import BoxCoder
 from cvcore.ops.padding import PaddedBoxes
-from cvcore.ops.region_matching import PaddedTruth, overlaps
+from cvcore.ops.region_matching import overlaps
 from cvcore.ops.sampling import sample_rows
 
 

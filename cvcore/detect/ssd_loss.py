@@ -79,8 +79,6 @@ def ssd_loss(
 
 def class_targets(padded: PaddedTruth, matched: Tensor) -> Tensor:
     """Output columns that (B, N) `matched` boxes should choose: (B, N) int64, BACKGROUND where unmatched."""
-    if not padded.boxes.shape[1]:
-        return torch.full_like(matched, BACKGROUND)
     columns = padded.label_ids.gather(1, matched.clamp(min=0)) + 1
     return torch.where(matched >= 0, columns, BACKGROUND)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cvcore.ops.boxes import paired_iou
+from cvcore.ops.padding import PaddedBoxes, pad_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +46,9 @@ class Truth:
         return each
 
     def padded(self, num_images: int) -> PaddedTruth:
-        """The same as one row an image, as long as the fullest image needs."""
-        counts = torch.bincount(self.image_index, minlength=num_images)
-        order = self.image_index.argsort(stable=True)
-        image = self.image_index[order]
-        place = torch.arange(len(order), device=image.device) - (counts.cumsum(0) - counts)[image]
-        most = int(counts.max()) if num_images else 0
-        boxes = self.boxes.new_zeros(num_images, most, 4)
-        label_ids = self.label_ids.new_zeros(num_images, most)
-        boxes[image, place], label_ids[image, place] = self.boxes[order], self.label_ids[order]
-        valid = torch.arange(most, device=image.device) < counts[:, None]
+        """The same as one row an image, as long as the fullest needs; at least one place."""
+        boxes, valid = pad_rows(self.boxes, self.image_index, num_images)
+        label_ids, _ = pad_rows(self.label_ids, self.image_index, num_images)
         return PaddedTruth(boxes, label_ids, valid)
 
 
@@ -72,12 +66,14 @@ class PaddedTruth:
     label_ids: Tensor
     valid: Tensor
 
+    def padded_boxes(self) -> PaddedBoxes:
+        """Without the labels."""
+        return PaddedBoxes(self.boxes, self.valid)
+
 
 def best_overlaps(boxes: Tensor, truth: Truth) -> Tensor:
     """The greatest IoU of each box with any ground truth of its image: (B, K, 4) xyxy to (B, K)."""
     wanted = truth.padded(len(boxes)).boxes
-    if not wanted.shape[1]:
-        return boxes.new_zeros(boxes.shape[:2])
     return paired_iou(boxes[:, :, None], wanted[:, None]).amax(dim=2)
 
 

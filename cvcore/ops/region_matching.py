@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from cvcore.detect.truth import Truth
-from cvcore.ops.padding import PaddedBoxes, pad_rows
-
-
-@dataclass(frozen=True, slots=True)
-class PaddedTruth:
-    """The ground truth of a batch, image by image.
-
-    Attributes:
-        boxes: (B, G, 4) float32 xyxy; zeros in empty places.
-        label_ids: (B, G) int64.
-        valid: (B, G) bool.
-    """
-
-    boxes: Tensor
-    label_ids: Tensor
-    valid: Tensor
-
-    def padded_boxes(self) -> PaddedBoxes:
-        return PaddedBoxes(self.boxes, self.valid)
-
-
-def pad_truth(truth: Truth, num_images: int) -> PaddedTruth:
-    """Lay out a batch's ground truth image by image; G is at least 1."""
-    boxes, valid = pad_rows(truth.boxes, truth.image_index, num_images)
-    label_ids, _ = pad_rows(truth.label_ids, truth.image_index, num_images)
-    return PaddedTruth(boxes, label_ids, valid)
+from cvcore.detect.truth import PaddedTruth
+from cvcore.ops.boxes import paired_iou
 
 
 def overlaps(boxes: Tensor, truth: PaddedTruth) -> Tensor:
     """IoU of (B or 1, P, 4) boxes with their image's ground truth: (B, P, G), -1 in empty places of truth."""
-    first, second = boxes[:, :, None], truth.boxes[:, None]
-    low = torch.maximum(first[..., :2], second[..., :2])
-    high = torch.minimum(first[..., 2:], second[..., 2:])
-    common = (high - low).clamp(min=0).prod(dim=-1)
-    areas = (first[..., 2:] - first[..., :2]).prod(dim=-1) + (second[..., 2:] - second[..., :2]).prod(dim=-1)
-    iou = common / (areas - common).clamp(min=1e-9)
+    iou = paired_iou(boxes[:, :, None], truth.boxes[:, None])
     return iou.masked_fill(~truth.valid[:, None], -1.0)
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cvcore.detect.truth import PaddedTruth
 from cvcore.ops.box_coder import BoxCoder
-from cvcore.ops.region_matching import PaddedTruth, assign_anchors, overlaps
+from cvcore.ops.region_matching import assign_anchors, overlaps
 from cvcore.ops.sampling import sample_rows
 
 _CODER = BoxCoder()

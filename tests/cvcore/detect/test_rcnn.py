@@ -12,7 +12,6 @@ from cvcore.detect.truth import Truth
 from cvcore.errors import ModelError
 from cvcore.image.fit import Fit, plan_fit
 from cvcore.ops.padding import pad_boxes
-from cvcore.ops.region_matching import pad_truth
 from cvcore.types import DetectOptions
 from tests.cvcore.detect.rcnn_samples import canvas, jittered, no_truth, train, truth
 
@@ -69,7 +68,7 @@ def test_windows_of_a_mini_batch_come_from_all_images() -> None:
     """Positive from an IoU of 0.5 on, the ground truth among them, and background below."""
     box = torch.tensor([[0.0, 0.0, 100.0, 100.0]])
     tall = torch.tensor([[0.0, 0.0, 100.0, height] for height in (10.0, 49.0, 51.0, 99.0)])
-    padded = pad_truth(Truth(box, torch.tensor([6]), torch.tensor([1])), 2)
+    padded = Truth(box, torch.tensor([6]), torch.tensor([1])).padded(2)
     boxes, image, classes = sample_windows(pad_boxes([tall, tall]), padded, positives=32, backgrounds=96)
     assert classes[image == 0].tolist() == [0, 0, 0, 0]
     assert sorted(boxes[classes == 7][:, 3].tolist()) == [51, 99, 100]

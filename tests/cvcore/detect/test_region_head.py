@@ -10,7 +10,6 @@ from cvcore.detect.region_loss import RegionLossOptions, RegionTargets, region_l
 from cvcore.detect.truth import Truth
 from cvcore.image.fit import Fit
 from cvcore.ops.padding import pad_boxes
-from cvcore.ops.region_matching import pad_truth
 from cvcore.types import DetectOptions
 
 
@@ -110,7 +109,7 @@ def test_regions_are_sampled_by_overlap() -> None:
     box = torch.tensor([[0.0, 0.0, 100.0, 100.0]])
     own = torch.tensor([[0.0, 0, 100, 60], [0.0, 0, 100, 30], [0.0, 0, 100, 5]])
     proposals = pad_boxes([own, own[:2]])
-    truth = pad_truth(Truth(box, torch.tensor([4]), torch.tensor([0])), 2)
+    truth = Truth(box, torch.tensor([4]), torch.tensor([0])).padded(2)
     found = sample_regions(proposals, truth, RegionLossOptions())
     assert found.image_index.tolist() == [0, 0, 0, 1, 1]
     assert sorted(found.classes.tolist()) == [0, 0, 0, 5, 5]
@@ -124,7 +123,7 @@ def test_regions_are_sampled_by_overlap() -> None:
 def test_a_quarter_of_the_regions_at_most_is_foreground() -> None:
     box = torch.tensor([[0.0, 0.0, 100.0, 100.0]])
     near, far = box.repeat(100, 1), torch.tensor([[0.0, 0.0, 100.0, 20.0]]).repeat(100, 1)
-    truth = pad_truth(Truth(box, torch.tensor([0]), torch.tensor([0])), 1)
+    truth = Truth(box, torch.tensor([0]), torch.tensor([0])).padded(1)
     found = sample_regions(pad_boxes([torch.cat([near, far])]), truth, RegionLossOptions())
     assert (len(found.classes), int((found.classes == 1).sum())) == (64, 16)
 

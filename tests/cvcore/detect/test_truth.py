@@ -20,5 +20,5 @@ def test_padding_keeps_each_images_boxes_in_order() -> None:
 def test_padding_a_batch_without_boxes() -> None:
     nothing = Truth(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
     padded = nothing.padded(3)
-    assert padded.boxes.shape == (3, 0, 4)
-    assert padded.valid.shape == (3, 0)
+    assert padded.boxes.shape == (3, 1, 4)
+    assert padded.valid.tolist() == [[False]] * 3

@@ -5,7 +5,7 @@ from torchvision.models.detection._utils import Matcher
 from torchvision.ops import box_iou
 
 from cvcore.detect.truth import Truth
-from cvcore.ops.region_matching import assign_anchors, overlaps, pad_truth
+from cvcore.ops.region_matching import assign_anchors, overlaps
 from cvcore.ops.sampling import sample_rows
 
 
@@ -23,7 +23,7 @@ def two_images() -> Truth:
 def test_overlaps_are_torchvisions_in_each_image() -> None:
     truth = two_images()
     boxes = torch.stack([random_boxes(20, seed=2 + i) for i in range(3)])
-    iou = overlaps(boxes, pad_truth(truth, 3))
+    iou = overlaps(boxes, truth.padded(3))
     assert iou.shape == (3, 20, 3)
     for image in range(3):
         own = truth.boxes[truth.image_index == image]
@@ -36,7 +36,7 @@ def test_anchors_are_assigned_as_torchvision_assigns_them() -> None:
     anchors = random_boxes(300, seed=9)
     inside = torch.ones(300, dtype=torch.bool)
     kinds, matched = assign_anchors(
-        overlaps(anchors[None], pad_truth(truth, 3)), inside, positive_iou=0.7, negative_iou=0.3
+        overlaps(anchors[None], truth.padded(3)), inside, positive_iou=0.7, negative_iou=0.3
     )
     matcher = Matcher(0.7, 0.3, allow_low_quality_matches=True)
     for image in (0, 2):
@@ -51,7 +51,7 @@ def test_anchors_are_assigned_as_torchvision_assigns_them() -> None:
 def test_anchors_outside_take_no_part() -> None:
     truth = Truth(torch.tensor([[0.0, 0.0, 10.0, 10.0]]), torch.zeros(1).long(), torch.zeros(1).long())
     anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 8.0], [40.0, 40.0, 50.0, 50.0]])
-    overlap = overlaps(anchors[None], pad_truth(truth, 1))
+    overlap = overlaps(anchors[None], truth.padded(1))
     all_in = assign_anchors(overlap, torch.tensor([True] * 3), positive_iou=0.9, negative_iou=0.3)[0]
     assert all_in.tolist() == [[1, -1, 0]]
     kinds = assign_anchors(overlap, torch.tensor([False, True, False]), positive_iou=0.9, negative_iou=0.3)

@@ -10,7 +10,6 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
 from cvcore.detect.truth import Truth
-from cvcore.ops.region_matching import pad_truth
 from cvcore.propose.rpn import (
     RATIOS,
     SIZES,
@@ -131,7 +130,7 @@ def test_loss_is_torchvisions_on_the_same_sample(pair: tuple[Rpn, Any]) -> None:
     truth = Truth(torch.tensor([[5.0, 5, 25, 22], [20, 10, 50, 40]]), torch.zeros(2).long(), torch.arange(2))
     options = RpnLossOptions()
     torch.manual_seed(3)
-    targets = sample_anchors(anchors, torch.ones(len(anchors)).bool(), pad_truth(truth, 2), options)
+    targets = sample_anchors(anchors, torch.ones(len(anchors)).bool(), truth.padded(2), options)
     objectness, box = rpn_loss(scores, offsets, targets, num_cells=42, options=options)
 
     labels, matched = theirs.assign_targets_to_anchors(
@@ -164,7 +163,7 @@ def test_256_anchors_an_image_at_most_half_of_them_positive() -> None:
     anchors = grid_anchors(torch.tensor(anchor_shapes((16.0,), (1.0,))), height=40, width=40, stride=2)
     truth = Truth(torch.tensor([[20.0, 20.0, 36.0, 36.0]]), torch.zeros(1).long(), torch.ones(1).long())
     everywhere = torch.ones(len(anchors)).bool()
-    targets = sample_anchors(anchors, everywhere, pad_truth(truth, 2), RpnLossOptions(positive_iou=0.01))
+    targets = sample_anchors(anchors, everywhere, truth.padded(2), RpnLossOptions(positive_iou=0.01))
     assert targets.positive.sum(dim=1).tolist() == [0, 128]
     assert targets.negative.sum(dim=1).tolist() == [256, 128]
 
