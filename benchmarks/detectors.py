@@ -11,27 +11,24 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from common import Claim, argument_parser, report
 
-from cvcore.checkpoint import load_into, read_checkpoint
 from cvcore.train.batches import ALONE
 from cvcore.train.epochs import START, only_worker
-from cvcore.train.loop import EVALUATION, evaluate
-from cvcore.train.samples import Dataset
-from cvcore.types import Detections
-from jobs.datasets import open_dataset
-from jobs.storage import Access, join, open_store
-from jobs.train_detector import DetectorRun, Split
+from jobs.evaluate_model import evaluate_model
+from jobs.spec import ModelSection
+from jobs.storage import Access, join
+from jobs.train_detector import DetectorRun
 from jobs.train_run import keep_epoch, keep_finish
 from jobs.train_spec import DetectorTrainSpec
 from jobs.train_state import CHECKPOINT_NAME
 from tests.data import shared_data
 
 THREADS = 2
-BATCH = 16
 LEAST, BEST = 0.5, 0.85
 IMAGENET = "weights/squeezenet1_1-imagenet/squeezenet1_1.safetensors"
 SQUEEZENET: dict[str, Any] = {"backbone": "squeezenet1_1", "batch_size": 4, "lr": 1e-3}
@@ -97,40 +94,9 @@ def measure(name: str) -> dict[str, Any]:
         assert saved is not None
         keep_finish(run, saved)
         seconds = time.perf_counter() - began
-        body = open_store(out, Access()).read(join(out, CHECKPOINT_NAME))
-    load_into(run.model, read_checkpoint(body).state)
-    return _judge(run, seconds)
-
-
-def _judge(run: DetectorRun, seconds: float) -> dict[str, Any]:
-    model = run.model.eval()
-    source = open_dataset(run.spec.data)
-    test = Split("test", source, source.read("test")).samples(model.labels, model.input_spec)
-    found = evaluate(model, test)
-    return {
-        "ap50": found.ap50,
-        "ap": found.ap,
-        "per_class_ap50": found.per_class_ap50,
-        "training_s": seconds,
-        "images_per_s": _speed(run, test),
-        "num_parameters": sum(p.numel() for p in model.parameters()),
-    }
-
-
-def _speed(run: DetectorRun, test: Dataset) -> float:
-    """The best of three rounds over the test images."""
-    model, rates = run.model, []
-    for _ in range(3):
-        began, count = time.perf_counter(), 0
-        for first in range(0, len(test.samples), BATCH):
-            samples = test.samples[first : first + BATCH]
-            canvases = torch.stack([torch.from_numpy(sample.canvas) for sample in samples])
-            results: list[Detections] = model.predict(
-                canvases, [sample.fit for sample in samples], EVALUATION
-            )
-            count += len(results)
-        rates.append(count / (time.perf_counter() - began))
-    return max(rates)
+        section = ModelSection(name=join(out, CHECKPOINT_NAME))
+        found = evaluate_model(section, spec.data, split="test", access=Access())
+    return {"training_s": seconds, **asdict(found)}
 
 
 def main() -> None:
@@ -143,13 +109,16 @@ def main() -> None:
         Claim(
             f"BCCD, {name}: mAP@0.5 on test, training time, images/s",
             f"≥ {LEAST}",
-            f"{each['ap50']:.3f}, {each['training_s'] / 60:.1f} min, {each['images_per_s']:.1f} images/s",
-            each["ap50"] >= LEAST,
+            (
+                f"{each['metrics']['ap50']:.3f}, {each['training_s'] / 60:.1f} min, "
+                f"{each['images_per_s']:.1f} images/s"
+            ),
+            each["metrics"]["ap50"] >= LEAST,
         )
         for name, each in found.items()
     ]
-    best = max(found, key=lambda name: float(found[name]["ap50"]))
-    score = found[best]["ap50"]
+    best = max(found, key=lambda name: float(found[name]["metrics"]["ap50"]))
+    score = found[best]["metrics"]["ap50"]
     claims.append(
         Claim("BCCD, the best: mAP@0.5 on test", f"≥ {BEST}", f"{score:.3f} ({best})", score >= BEST)
     )

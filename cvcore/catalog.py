@@ -31,6 +31,7 @@ class ModelEntry:
         label_set: what the default labels are.
         paper: where the architecture is published.
         config: keyword arguments of the builder that make it this entry.
+        trains: whether `veedor train` takes it.
         adapter: `module:function` that renames a foreign state dict to this model's names, or None.
         weights: reference of the default weights, or None where there are none.
         weights_licence, weights_source: of the default weights.
@@ -46,6 +47,7 @@ class ModelEntry:
     label_set: str
     paper: str
     config: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    trains: bool = False
     adapter: str | None = None
     weights: str | None = None
     weights_licence: str = ""
@@ -73,24 +75,10 @@ def _torchvision(
     )
 
 
-def _ssd(canvas: int, summary: str, *, num_parameters: int) -> ModelEntry:
-    return ModelEntry(
-        task="detect",
-        summary=f"{summary} on VGG16, trainable from an ImageNet classifier's weights",
-        builder="cvcore.detect.ssd:build_ssd",
-        config=MappingProxyType({"input_size": canvas, "backbone": "vgg16"}),
-        input_height=canvas,
-        input_width=canvas,
-        num_parameters=num_parameters,
-        num_labels=20,
-        label_set="Pascal VOC",
-        paper=_SSD,
-    )
-
-
 def _autoencoder(builder: str, summary: str, *, canvas: int, num_parameters: int, paper: str) -> ModelEntry:
     return ModelEntry(
         task="autoencode",
+        trains=True,
         summary=f"{summary}; train it on normal images to scan for anomalies",
         builder=builder,
         input_height=canvas,
@@ -102,11 +90,16 @@ def _autoencoder(builder: str, summary: str, *, canvas: int, num_parameters: int
     )
 
 
-def _regions(name: str, summary: str, *, canvas: int, num_parameters: int, paper: str) -> ModelEntry:
+def _trainable(
+    builder: str, summary: str, canvas: int, num_parameters: int, paper: str, **config: Any
+) -> ModelEntry:
+    """A detector as published that has no weights yet."""
     return ModelEntry(
         task="detect",
-        summary=f"{summary}; train it, best from a classifier's weights",
-        builder=f"cvcore.detect.{name}:build_{name}",
+        summary=summary,
+        builder=builder,
+        config=MappingProxyType(config),
+        trains=True,
         input_height=canvas,
         input_width=canvas,
         num_parameters=num_parameters,
@@ -117,17 +110,9 @@ def _regions(name: str, summary: str, *, canvas: int, num_parameters: int, paper
 
 
 def _yolo(version: str, summary: str, canvas: int, num_parameters: int, paper: str) -> ModelEntry:
-    return ModelEntry(
-        task="detect",
-        summary=f"{summary}; for training, Darknet's weights start it",
-        builder="cvcore.detect.yolo:build_yolo",
-        config=MappingProxyType({"version": version}),
-        input_height=canvas,
-        input_width=canvas,
-        num_parameters=num_parameters,
-        num_labels=20,
-        label_set="Pascal VOC's 20 classes",
-        paper=paper,
+    summary = f"{summary}; for training, Darknet's weights start it"
+    return _trainable(
+        "cvcore.detect.yolo:build_yolo", summary, canvas, num_parameters, paper, version=version
     )
 
 
@@ -145,6 +130,7 @@ CATALOG: dict[str, ModelEntry] = {
         task="detect",
         summary="Small three-scale detector, quick on CPUs; its weights come with the package",
         builder="cvcore.detect.yolo:build_tiny",
+        trains=True,
         input_height=320,
         input_width=320,
         num_parameters=1_242_643,
@@ -155,8 +141,22 @@ CATALOG: dict[str, ModelEntry] = {
         weights_licence="Apache-2.0",
         weights_source="trained on the project's own sample scenes",
     ),
-    "ssd300": _ssd(300, "SSD300 as published, 8,732 default boxes", num_parameters=26_285_486),
-    "ssd512": _ssd(512, "SSD512 as published, 24,564 default boxes", num_parameters=27_188_676),
+    "ssd300": _trainable(
+        "cvcore.detect.ssd:build_ssd",
+        "SSD300 as published, on VGG16: 8,732 default boxes; train it, best from a classifier's weights",
+        300,
+        26_285_486,
+        _SSD,
+        input_size=300,
+    ),
+    "ssd512": _trainable(
+        "cvcore.detect.ssd:build_ssd",
+        "SSD512 as published, on VGG16: 24,564 default boxes; train it, best from a classifier's weights",
+        512,
+        27_188_676,
+        _SSD,
+        input_size=512,
+    ),
     "ssd300_vgg16": _torchvision(
         "ssd300_vgg16",
         "SSD300_VGG16_Weights.COCO_V1",
@@ -223,26 +223,26 @@ CATALOG: dict[str, ModelEntry] = {
     "yolov2_tiny": _yolo("v2-tiny", "YOLOv2 with nine convolutions", 416, 15_861_773, _YOLO_V2),
     "yolov3": _yolo("v3", "YOLOv3 on Darknet-53, three scales", 416, 61_626_049, _YOLO_V3),
     "yolov3_tiny": _yolo("v3-tiny", "YOLOv3-tiny, two scales", 416, 8_713_766, _YOLO_V3),
-    "rcnn": _regions(
-        "rcnn",
-        "R-CNN as published, on AlexNet and selective search",
-        canvas=500,
-        num_parameters=57_089_877,
-        paper="Girshick et al. 2014, Rich Feature Hierarchies for Accurate Object Detection",
+    "rcnn": _trainable(
+        "cvcore.detect.rcnn:build_rcnn",
+        "R-CNN as published, on AlexNet and selective search; train it, best from a classifier's weights",
+        500,
+        57_089_877,
+        "Girshick et al. 2014, Rich Feature Hierarchies for Accurate Object Detection",
     ),
-    "fast_rcnn": _regions(
-        "fast_rcnn",
-        "Fast R-CNN as published, on VGG16 and selective search",
-        canvas=1000,
-        num_parameters=134_674_341,
-        paper="Girshick 2015, Fast R-CNN",
+    "fast_rcnn": _trainable(
+        "cvcore.detect.fast_rcnn:build_fast_rcnn",
+        "Fast R-CNN as published, on VGG16 and selective search; train it, best from a classifier's weights",
+        1000,
+        134_674_341,
+        "Girshick 2015, Fast R-CNN",
     ),
-    "faster_rcnn": _regions(
-        "faster_rcnn",
-        "Faster R-CNN as published, on VGG16",
-        canvas=1000,
-        num_parameters=137_061_851,
-        paper=_FASTER,
+    "faster_rcnn": _trainable(
+        "cvcore.detect.faster_rcnn:build_faster_rcnn",
+        "Faster R-CNN as published, on VGG16; train it, best from a classifier's weights",
+        1000,
+        137_061_851,
+        _FASTER,
     ),
     "darknet19": ModelEntry(
         task="classify",
@@ -289,6 +289,7 @@ CATALOG: dict[str, ModelEntry] = {
     ),
     "patchcore": ModelEntry(
         task="score",
+        trains=True,
         summary="Distances of patches to a memory of normal ones; needs no epochs, but a trained backbone",
         builder="cvcore.anomaly.memory_bank:PatchCore",
         input_height=224,

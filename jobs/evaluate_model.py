@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 
 from cvcore.datasets.coco import coco_document
-from cvcore.datasets.records import BoxDataset, ImageRecord
 from cvcore.detect.base import Detector
-from cvcore.errors import SpecError
+from cvcore.errors import ModelError, SpecError
 from cvcore.metrics.detection import DetectionMetrics, evaluate_detections
 from cvcore.models import build_model
 from cvcore.train.loop import EVALUATION, coco_results
-from cvcore.train.samples import Sample, load_samples
-from jobs.datasets import DatasetSource, open_dataset
+from cvcore.train.samples import Sample, category_ids, iter_samples
+from cvcore.types import Detections
+from jobs.datasets import open_dataset
 from jobs.model_files import fetch_model
 from jobs.spec import ModelSection
 from jobs.storage import Access
@@ -60,7 +61,7 @@ def evaluate_model(section: ModelSection, data: str, *, split: str, access: Acce
     """
     model = build_model(fetch_model(section, access).source)
     if not isinstance(model, Detector):
-        raise SpecError(
+        raise ModelError(
             f"{section.name} is no detector, and only detectors are measured on a dataset of boxes"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -70,17 +71,18 @@ def evaluate_model(section: ModelSection, data: str, *, split: str, access: Acce
     if dataset.task != "boxes" or not dataset.num_boxes:
         raise SpecError(f"{data}, {split}, has no boxes to compare with")
     document = coco_document(dataset)
+    categories = category_ids(document, model.labels)
+    samples = iter_samples(dataset, document, source.read_image, model.labels, model.input_spec)
     results: list[dict[str, Any]] = []
     batches: list[float] = []
     singles: list[float] = []
-    for samples, category_ids in _batches(model, source, dataset, document):
-        seconds, found = _timed(model, samples, device)
-        batches.append(len(samples) / seconds)
-        singles.append(_timed(model, samples[:1], device)[0])
-        for sample, own in zip(samples, found, strict=True):
-            results += coco_results(
-                sample.image_id, own.boxes, own.scores, own.label_ids, category_ids=category_ids
-            )
+    while batch := list(islice(samples, BATCH)):
+        seconds, found = _timed(model, batch, device)
+        batches.append(len(batch) / seconds)
+        singles.append(_timed(model, batch[:1], device)[0])
+        for sample, own in zip(batch, found, strict=True):
+            boxes, scores, label_ids = own.boxes, own.scores, own.label_ids
+            results += coco_results(sample.image_id, boxes, scores, label_ids, category_ids=categories)
     settled = slice(1, None) if len(singles) > MIN_TIMED else slice(None)  # the first one warms up
     return ModelEvaluation(
         metrics=evaluate_detections(document, results),
@@ -93,36 +95,12 @@ def evaluate_model(section: ModelSection, data: str, *, split: str, access: Acce
     )
 
 
-def _batches(
-    model: Detector, source: DatasetSource, dataset: BoxDataset, document: dict[str, Any]
-) -> Iterator[tuple[Sequence[Sample], tuple[int, ...]]]:
-    """Samples with the whole document's image ids, and the category id of each of the model's labels."""
-    ids = {str(image["file_name"]): int(image["id"]) for image in document["images"]}
-    categories = {str(each["name"]): int(each["id"]) for each in document["categories"]}
-    category_ids = tuple(categories.get(label, -1) for label in model.labels)
-    for first in range(0, len(dataset.images), BATCH):
-        records: tuple[ImageRecord, ...] = dataset.images[first : first + BATCH]
-        part = load_samples(
-            replace(dataset, images=records), source.read_image, model.labels, model.input_spec
-        )
-        yield (
-            [
-                replace(sample, image_id=ids[record.name])
-                for sample, record in zip(part.samples, records, strict=True)
-            ],
-            category_ids,
-        )
-
-
-def _timed(model: Detector, samples: Sequence[Sample], device: torch.device) -> tuple[float, list[Any]]:
+def _timed(
+    model: Detector, samples: Sequence[Sample], device: torch.device
+) -> tuple[float, list[Detections]]:
     canvases = torch.stack([torch.from_numpy(sample.canvas) for sample in samples]).to(device)
     began = time.perf_counter()
     found = model.predict(canvases, [sample.fit for sample in samples], EVALUATION)
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began, [
-        replace(
-            own, boxes=own.boxes.cpu(), scores=own.scores.cpu(), label_ids=own.label_ids.cpu(), masks=None
-        )
-        for own in found
-    ]
+    return time.perf_counter() - began, found

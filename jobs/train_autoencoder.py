@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -91,8 +91,8 @@ class AutoencoderRun:
     def network(self) -> nn.Module:
         return LossModule(self.model)
 
-    def finish(self, best: Checkpoint) -> None:
-        del best
+    def finish(self, read_best: Callable[[], Checkpoint]) -> None:
+        del read_best
 
     def progress(self, network: nn.Module, *, bf16: bool) -> Progress[Autoencoder, Tensor]:
         views = ViewOptions(mirror=self.spec.mirror, noise=self.spec.noise)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cvcore.catalog import DARKNET, find_model, is_cfg
 from cvcore.checkpoint import Checkpoint, load_into
-from cvcore.darknet.detector import DarknetDetector
 from cvcore.datasets.records import BoxDataset
 from cvcore.detect.base import ProposalDetector, TrainableDetector
-from cvcore.detect.rcnn import Rcnn
-from cvcore.detect.rcnn_examples import FitOptions
-from cvcore.detect.rcnn_fit import fit_heads
 from cvcore.errors import SpecError
 from cvcore.models import build_entry
 from cvcore.ops.anchors import fit_anchors
@@ -33,14 +29,12 @@ from cvcore.types import InputSpec
 from jobs.datasets import DatasetSource, open_dataset
 from jobs.model_files import read_part
 from jobs.storage import StorageError
-from jobs.train_run import optimize_options
+from jobs.train_run import Finished, optimize_options
 from jobs.train_spec import DetectorTrainSpec
 
 DetectorProgress = Progress[TrainableDetector, Batch]
 
-SIZE_STEP = 32
 AVERAGE_DECAY, RECENT_SHARE = 0.998, 10
-"""Weights are averaged over about 500 steps, or a tenth of a shorter run."""
 
 
 class DetectorRun:
@@ -71,7 +65,7 @@ class DetectorRun:
             network,
             compute,
             optimize_options(self.spec, steps, weight_decay=self.spec.weight_decay),
-            average_decay=min(AVERAGE_DECAY, 1 - RECENT_SHARE / (self.spec.epochs * steps)),
+            average_decay=average_decay(self.spec.epochs * steps),
         )
 
     def reports(
@@ -81,7 +75,7 @@ class DetectorRun:
             progress,
             self._train,
             self._held_out,
-            _run_options(self.spec, self.model.input_spec),
+            _run_options(self.spec, self.model),
             first_epoch=first_epoch,
             standing=standing,
             shard=self._shard,
@@ -94,21 +88,26 @@ class DetectorRun:
         known = {label: value for label, value in found.per_class_ap50.items() if value == value}
         return {"ap": found.ap, "ap50": found.ap50, "ap75": found.ap75}, {"per_class_ap50": known}
 
-    def finish(self, best: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """R-CNN's support vector machines and box regressions, on the best epoch's features."""
+    def finish(self, read_best: Callable[[], Checkpoint]) -> Finished | None:
         model = self.model
-        if not isinstance(model, Rcnn):
+        if not model.finishes:
             return None
+        best = read_best()
         load_into(model, best.state)
-        fit_heads(model, self._plain_batches, FitOptions(seed=self.spec.seed))
+        model.finish(self._plain_batches, seed=self.spec.seed)
         found = evaluate(model.eval(), self._held_out)
         told = {"epoch_ap50": best.training["held_out"]["ap50"], "ap50": found.ap50, "ap": found.ap}
-        return model.state_dict(), told
+        return Finished(best, model.state_dict(), told)
 
     def _plain_batches(self) -> Iterator[Batch]:
         samples = self._train.samples
         for first in range(0, len(samples), self.spec.batch_size):
             yield collate([plain_view(sample) for sample in samples[first : first + self.spec.batch_size]])
+
+
+def average_decay(total_steps: int) -> float:
+    """Of the averaged weights: over about 500 steps, or a tenth of a shorter run."""
+    return min(AVERAGE_DECAY, max(0.0, 1 - RECENT_SHARE / total_steps))
 
 
 def check_detector_data(spec: DetectorTrainSpec) -> None:
@@ -131,9 +130,9 @@ def check_detector_data(spec: DetectorTrainSpec) -> None:
             f"{spec.num_workers} workers need as many images, {train.name} has {len(train.dataset.images)}"
         )
     planned = plan_detector(spec, train.dataset.labels)
-    if spec.anchors == "fit":
-        _num_anchors(planned, spec)
-    if spec.multi_scale and not (isinstance(planned, DarknetDetector) and planned.num_anchors):
+    if spec.anchors == "fit" and not planned.num_anchors:
+        raise SpecError(f"{spec.model} has no anchors to fit: leave anchors out")
+    if spec.multi_scale and not planned.canvas_step:
         raise SpecError(f"{spec.model} has one canvas only: leave multi_scale out")
     if spec.init is not None:
         with warnings.catch_warnings():
@@ -192,7 +191,7 @@ def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDet
     train, held_out = (split.samples(labels, planned.input_spec) for split in splits)
     more: dict[str, Any] = {}
     if spec.anchors == "fit":
-        more["anchors"] = _clustered(train, _num_anchors(planned, spec), spec.seed)
+        more["anchors"] = _clustered(train, planned.num_anchors, spec.seed)
     torch.manual_seed(spec.seed)
     model = _build(spec, labels, more)
     if spec.init is not None:
@@ -229,13 +228,6 @@ def _with_proposals(dataset: Dataset, model: ProposalDetector) -> Dataset:
     return replace(dataset, samples=tuple(samples))
 
 
-def _num_anchors(model: TrainableDetector, spec: DetectorTrainSpec) -> int:
-    count = model.num_anchors if isinstance(model, DarknetDetector) else 0
-    if not count:
-        raise SpecError(f"{spec.model} has no anchors to fit: leave anchors out")
-    return count
-
-
 def _clustered(train: Dataset, num_anchors: int, seed: int) -> list[list[float]]:
     """Anchors of the training boxes, smallest first."""
     sizes = torch.cat([sample.boxes[:, 2:] - sample.boxes[:, :2] for sample in train.samples])
@@ -246,15 +238,16 @@ def _clustered(train: Dataset, num_anchors: int, seed: int) -> list[list[float]]
     return found
 
 
-def _run_options(spec: DetectorTrainSpec, canvas: InputSpec) -> RunOptions:
+def _run_options(spec: DetectorTrainSpec, model: TrainableDetector) -> RunOptions:
+    canvas = model.input_spec
     augment = AugmentOptions(
         turn=spec.turn, color=spec.color, fill=canvas.fill, min_zoom=spec.min_zoom, max_zoom=spec.max_zoom
     )
-    sizes = _sizes(canvas) if spec.multi_scale else ()
+    sizes = _sizes(canvas, model.canvas_step) if spec.multi_scale else ()
     return RunOptions(spec.epochs, spec.batch_size, spec.seed, augment, patience=spec.patience, sizes=sizes)
 
 
-def _sizes(canvas: InputSpec) -> tuple[int, ...]:
+def _sizes(canvas: InputSpec, step: int) -> tuple[int, ...]:
     """YOLOv2's range of canvases, 320 to 608 for 416, for another one's side."""
-    smallest, largest = (round(side * canvas.height / 416 / SIZE_STEP) * SIZE_STEP for side in (320, 608))
-    return tuple(range(max(SIZE_STEP, smallest), largest + 1, SIZE_STEP))
+    smallest, largest = (round(side * canvas.height / 416 / step) * step for side in (320, 608))
+    return tuple(range(max(step, smallest), largest + 1, step))

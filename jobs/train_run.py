@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -53,11 +53,17 @@ class TrainRun(Protocol):
     def measured(self, report: Any) -> tuple[dict[str, float], dict[str, Any]]:
         """An epoch's held-out figures, and more to be told of it if it is the best."""
 
-    def finish(self, best: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """What follows the last epoch: the final weights, from the best checkpoint, and what to tell of them.
+    def finish(self, read_best: Callable[[], Checkpoint]) -> Finished | None:
+        """What follows the last epoch, from the best epoch's checkpoint; None where nothing does."""
 
-        None where nothing does.
-        """
+
+@dataclass(frozen=True)
+class Finished:
+    """What followed the epochs of `best`: the final weights, and what to tell of them."""
+
+    best: Checkpoint
+    state: dict[str, Tensor]
+    details: dict[str, Any]
 
 
 def optimize_options(
@@ -96,17 +102,17 @@ def keep_finish(run: TrainRun, saved: SavedRun) -> SavedRun:
     """Do what follows the last epoch, unless it is done, and say so in the state."""
     if saved.finished:
         return saved
-    spec = run.spec
+    spec, details = run.spec, saved.details
     store, location = open_store(spec.out, spec.access), join(spec.out, CHECKPOINT_NAME)
-    best = read_checkpoint(store.read(location))
-    done = run.finish(best)
-    details = saved.details
+    done = run.finish(lambda: read_checkpoint(store.read(location)))
     if done is not None:
-        state, found = done
-        details = {**details, **found}
-        training = best.training | {"held_out": {**best.training["held_out"], **found}}
+        best, details = done.best, details | done.details
         body = save_checkpoint(
-            state, model=best.model, config=best.config, labels=best.labels, training=training
+            done.state,
+            model=best.model,
+            config=best.config,
+            labels=best.labels,
+            training=best.training | {"held_out": best.training["held_out"] | done.details},
         )
         store.put(location, body)
     kept = replace(saved, details=details, finished=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cvcore.catalog import is_cfg
+from cvcore.catalog import CATALOG, is_cfg
 from cvcore.errors import SpecError, did_you_mean
 from jobs.spec import Fraction, LimitsSection, Location, Section, SourceSection, StorageSection, validate_spec
 from jobs.storage import Access
@@ -232,29 +232,12 @@ class MemoryTrainSpec(NormalsTrainSpec):
     CONFIG: ClassVar[tuple[str, ...]] = ("input_size", "backbone", "memory_size", "neighbors")
 
 
-DETECTORS = (
-    "tiny",
-    "yolov1",
-    "yolov1_fast",
-    "yolov1_tiny",
-    "yolov1_vgg16",
-    "yolov2",
-    "yolov2_tiny",
-    "yolov3",
-    "yolov3_tiny",
-    "ssd300",
-    "ssd512",
-    "rcnn",
-    "fast_rcnn",
-    "faster_rcnn",
-)
-TRAIN_SPECS: dict[str, type[TrainSpec]] = {
-    **dict.fromkeys(DETECTORS, DetectorTrainSpec),
-    "dense_autoencoder": AutoencoderTrainSpec,
-    "conv_autoencoder": AutoencoderTrainSpec,
-    "vae": AutoencoderTrainSpec,
-    "patchcore": MemoryTrainSpec,
+_BY_TASK: dict[str, type[TrainSpec]] = {
+    "detect": DetectorTrainSpec,
+    "autoencode": AutoencoderTrainSpec,
+    "score": MemoryTrainSpec,
 }
+TRAIN_SPECS = {name: _BY_TASK[entry.task] for name, entry in CATALOG.items() if entry.trains}
 """Of each model that can be trained."""
 
 

@@ -49,6 +49,8 @@ class DarknetDetector(DarknetModel, TrainableDetector):
         self.input_spec = InputSpec(
             height=cfg.input.height, width=cfg.input.width, fit="stretch" if stretched else "letterbox"
         )
+        self.num_anchors = sum(len(head.anchors) for head in cfg.heads if isinstance(head, Yolo | Region))
+        self.canvas_step = cfg.stride if self.num_anchors else 0  # v1's connected layers fix the canvas
         self.loss_kind: LossKind = "paper"
         self._other_canvases: dict[tuple[int, int], DarknetNetwork] = {}
         _start_heads(self.network)
@@ -72,11 +74,6 @@ class DarknetDetector(DarknetModel, TrainableDetector):
         text = retarget_cfg(self.cfg_text, num_classes=num_classes)
         with torch.device("meta"):
             return DarknetDetector.from_cfg(text, height=canvas.height, width=canvas.width)
-
-    @property
-    def num_anchors(self) -> int:
-        """Over all heads; 0 for v1."""
-        return sum(len(head.anchors) for head in self.network.cfg.heads if isinstance(head, Yolo | Region))
 
     def _network_on(self, height: int, width: int) -> DarknetNetwork:
         own = self.network.cfg.input

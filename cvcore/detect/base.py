@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,9 @@ from cvcore.errors import ModelError
 from cvcore.image.fit import Fit, clip_boxes
 from cvcore.image.normalize import unit_floats
 from cvcore.types import Detections, DetectOptions, InputSpec
+
+if TYPE_CHECKING:
+    from cvcore.train.batches import Batch
 
 
 class Detector(nn.Module, ABC):
@@ -104,9 +107,17 @@ class TrainableDetector(Detector):
 
     Attributes:
         config: JSON-able keyword arguments of its builder in the catalogue, labels apart.
+        num_anchors: how many its builder's `anchors` are, which may be fitted to the data; 0 where there are
+            none.
+        finishes: whether something that is no epoch follows them: `finish`.
+        canvas_step: it trains on square canvases of any multiple of this too, pixels; 0 where on its own
+            alone.
     """
 
     config: dict[str, Any]
+    num_anchors: int = 0
+    canvas_step: int = 0
+    finishes: bool = False
 
     @abstractmethod
     def losses(self, images: Any, truth: Truth) -> dict[str, Tensor]:
@@ -133,6 +144,15 @@ class TrainableDetector(Detector):
         raise ModelError(
             f"{name} holds a classifier's weights, which a {type(self).__name__} cannot start from"
         )
+
+    def finish(self, batches: Callable[[], Iterable[Batch]], *, seed: int) -> None:
+        """Learn what follows the epochs, on their best weights; called where `finishes`.
+
+        Args:
+            batches: gives the training images, as they are and in the same order each time.
+            seed: of what is random in it.
+        """
+        del batches, seed
 
 
 class ProposalDetector(TrainableDetector):

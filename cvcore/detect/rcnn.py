@@ -7,9 +7,9 @@ box regression for each class on the features; both are buffers, so that a check
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,9 @@ from cvcore.ops.region_matching import overlaps
 from cvcore.ops.sampling import sample_rows
 from cvcore.ops.warp import warp_regions, with_context
 from cvcore.types import Detections, DetectOptions, InputSpec
+
+if TYPE_CHECKING:
+    from cvcore.train.batches import Batch
 
 CODER = BoxCoder()
 POSITIVE_IOU = 0.5
@@ -69,6 +72,7 @@ class FittedHeads:
 class Rcnn(SearchingDetector):
     """The network, its fitted heads and its decoding; see `build_rcnn` for its configuration."""
 
+    finishes = True
     fitted: Tensor
     svm_weights: Tensor
     svm_bias: Tensor
@@ -165,6 +169,13 @@ class Rcnn(SearchingDetector):
             ModelError: naming what does not fit; nothing is then copied.
         """
         self.crops.load(state, name=name)
+
+    def finish(self, batches: Callable[[], Iterable[Batch]], *, seed: int) -> None:
+        """See `TrainableDetector.finish` and `cvcore.detect.rcnn_fit.fit_heads`."""
+        from cvcore.detect.rcnn_examples import FitOptions  # here: both import this module
+        from cvcore.detect.rcnn_fit import fit_heads
+
+        fit_heads(self, batches, FitOptions(seed=seed))
 
     @torch.no_grad()
     def install(self, heads: FittedHeads) -> None:

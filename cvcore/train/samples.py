@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,9 +55,29 @@ class Dataset:
 def load_samples(
     dataset: BoxDataset, read_image: ReadFile, labels: Sequence[str], spec: InputSpec
 ) -> Dataset:
-    """Read every image of a dataset, fitted to `spec`'s canvas.
+    """All samples of a dataset; see `iter_samples`."""
+    document = coco_document(dataset)
+    samples = tuple(iter_samples(dataset, document, read_image, labels, spec))
+    return Dataset(samples, document, category_ids(document, labels))
+
+
+def iter_samples(
+    dataset: BoxDataset,
+    document: Mapping[str, Any],
+    read_image: ReadFile,
+    labels: Sequence[str],
+    spec: InputSpec,
+) -> Iterator[Sample]:
+    """Read the images of a dataset one by one, fitted to `spec`'s canvas.
 
     Crowd regions are left out of the samples; they stay in the document.
+
+    Args:
+        dataset: of boxes.
+        document: `coco_document` of it.
+        read_image: reads an image by its name.
+        labels: of the model.
+        spec: the canvas.
 
     Raises:
         SpecError: if the dataset has labels that are none of `labels`.
@@ -68,14 +88,15 @@ def load_samples(
         raise SpecError(
             f"the dataset has categories {strangers} that are none of the model's labels {list(labels)}"
         )
-    document = coco_document(dataset)
     own_ids = [labels.index(name) for name in dataset.labels]
-    samples = [
-        _load(read_image, record, int(image["id"]), own_ids, spec)
-        for record, image in zip(dataset.images, document["images"], strict=True)
-    ]
+    for record, image in zip(dataset.images, document["images"], strict=True):
+        yield _load(read_image, record, int(image["id"]), own_ids, spec)
+
+
+def category_ids(document: Mapping[str, Any], labels: Sequence[str]) -> tuple[int, ...]:
+    """The category of each label in a COCO document; -1, which none has, for a label that is not in it."""
     by_name = {str(category["name"]): int(category["id"]) for category in document["categories"]}
-    return Dataset(tuple(samples), document, tuple(by_name.get(label, 0) for label in labels))
+    return tuple(by_name.get(label, -1) for label in labels)
 
 
 def _load(

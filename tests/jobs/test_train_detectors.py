@@ -1,0 +1,148 @@
+"""A small sibling of every detector through a training run without Ray, its last step, and its checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cvcore.checkpoint import read_checkpoint
+from cvcore.detect.base import Detector
+from cvcore.errors import ModelError, SpecError
+from cvcore.image.fit import plan_fit
+from cvcore.models import ModelSource, build_model
+from cvcore.scenes import SceneSpec, write_scenes
+from cvcore.train.batches import ALONE
+from cvcore.train.epochs import START, only_worker
+from cvcore.types import DetectOptions
+from jobs.train import run_train
+from jobs.train_detector import DetectorRun, average_decay
+from jobs.train_run import keep_epoch, keep_finish
+from jobs.train_spec import TRAIN_SPECS, DetectorTrainSpec
+from jobs.train_state import CHECKPOINT_NAME, SavedRun, load_run
+
+REGIONS = {"backbone": "squeezenet1_1", "shortest_edge": 96, "canvas": [96, 96], "head_width": 16}
+FEW = {"max_proposals": 40}
+SMALL: dict[str, dict[str, Any]] = {
+    "yolov1": {"model": "yolov1", "width": 0.02, "input_size": 128},
+    "yolov2": {"model": "yolov2_tiny", "width": 0.1, "input_size": 96, "multi_scale": True, "anchors": "fit"},
+    "yolov3": {"model": "yolov3", "width": 0.05, "input_size": 96},
+    "ssd300": {"model": "ssd300", "width": 0.05, "input_size": 96, "backbone": "squeezenet1_1"},
+    "rcnn": {
+        "model": "rcnn",
+        "backbone": "squeezenet1_1",
+        "options": {"crop_size": 32, "canvas": [96, 96], **FEW},
+    },
+    "fast_rcnn": {"model": "fast_rcnn", "options": {**REGIONS, **FEW, "regions_per_image": 16}},
+    "faster_rcnn": {
+        "model": "faster_rcnn",
+        "options": {**REGIONS, "rpn_width": 16, "proposals": 20, "training_proposals": 40},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    spec = SceneSpec(min_side=200, max_side=240)
+    write_scenes(folder / "train", num_scenes=6, seed=300, spec=spec)
+    write_scenes(folder / "val", num_scenes=2, seed=900, spec=spec)
+    return folder
+
+
+def make_spec(data: Path, out: Path, name: str, **changes: Any) -> DetectorTrainSpec:
+    settings = {"data": str(data), "out": str(out), "epochs": 1, "batch_size": 2, **SMALL[name], **changes}
+    return DetectorTrainSpec.model_validate(settings)
+
+
+def one_epoch(run: DetectorRun) -> SavedRun:
+    progress = run.progress(run.network(), bf16=False)
+    (report,) = run.reports(progress, first_epoch=0, standing=START, share=only_worker)
+    return keep_epoch(run, progress, report, None)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_sibling_trains_and_its_checkpoint_detects(name: str, data: Path, tmp_path: Path) -> None:
+    run = DetectorRun(make_spec(data, tmp_path, name), ALONE)
+    saved = one_epoch(run)
+    assert saved.history[0].loss > 0
+    assert keep_finish(run, saved).finished
+    body = (tmp_path / CHECKPOINT_NAME).read_bytes()
+    model = build_model(ModelSource("", weights=body))
+    assert isinstance(model, Detector)
+    assert model.labels == run.model.labels
+    spec = model.input_spec
+    canvases = torch.randint(0, 256, (2, spec.height, spec.width, 3), dtype=torch.uint8)
+    fits = [plan_fit(spec.height, spec.width, spec)] * 2
+    assert len(model.predict(canvases, fits, DetectOptions(min_score=0.0))) == 2
+
+
+def test_what_follows_r_cnns_epochs_is_done_once_though_it_was_cut_off(data: Path, tmp_path: Path) -> None:
+    spec = make_spec(data, tmp_path, "rcnn")
+    run = DetectorRun(spec, ALONE)
+    one_epoch(run)  # and killed here
+    before = read_checkpoint((tmp_path / CHECKPOINT_NAME).read_bytes())
+    assert not before.state["fitted"]
+    saved = load_run(spec)
+    assert saved is not None
+    assert saved.trained(spec)
+    assert not saved.finished
+
+    again = DetectorRun(spec, ALONE)
+    keep_finish(again, saved)
+    after = (tmp_path / CHECKPOINT_NAME).read_bytes()
+    done = read_checkpoint(after)
+    assert done.state["fitted"]
+    assert done.training["held_out"]["epoch_ap50"] == before.training["held_out"]["ap50"]
+    kept = [key for key in before.state if not key.startswith(("fitted", "svm_", "box_"))]
+    assert all(torch.equal(before.state[key], done.state[key]) for key in kept)
+    finished = load_run(spec)
+    assert finished is not None
+    keep_finish(again, finished)
+    assert (tmp_path / CHECKPOINT_NAME).read_bytes() == after
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("yolov3", {"options": {"depth": 3}}, "cannot be built.*depth"),
+        ("yolov3", {"backbone": "vgg16"}, "cannot be built.*backbone"),
+        ("yolov3", {"input_size": 100}, "multiple of 32"),
+        ("ssd300", {"backbone": "resnet"}, "must be one of vgg16, squeezenet1_1"),
+    ],
+    ids=["unknown option", "no such option", "canvas", "backbone"],
+)
+def test_a_configuration_that_no_network_has_is_refused_before_ray(
+    name: str, changes: dict[str, Any], message: str, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        run_train(make_spec(data, tmp_path, name, **changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("yolov1", {"anchors": "fit"}, "has no anchors to fit"),
+        ("ssd300", {"anchors": "fit"}, "has no anchors to fit"),
+        ("ssd300", {"multi_scale": True}, "one canvas only"),
+        ("yolov3", {"val_split": "train"}, "hold some images out"),
+        ("yolov3", {"train_split": "training"}, "has no split 'training'"),
+    ],
+    ids=["v1's anchors", "SSD's anchors", "SSD's canvas", "nothing held out", "split"],
+)
+def test_settings_that_a_model_does_not_have_are_refused_before_ray(
+    name: str, changes: dict[str, Any], message: str, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        run_train(make_spec(data, tmp_path, name, **changes))
+
+
+def test_every_family_is_among_those_that_train() -> None:
+    assert {recipe["model"] for recipe in SMALL.values()} <= TRAIN_SPECS.keys()
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(1, 0.0), (10, 0.0), (100, 0.9), (1_000_000, 0.998)])
+def test_weights_are_averaged_over_a_tenth_of_a_short_run(steps: int, expected: float) -> None:
+    assert average_decay(steps) == pytest.approx(expected)
