@@ -18,6 +18,7 @@ from jobs.storage import Access, StorageError, base_name, open_store, resolve_lo
 CACHE = Path("~/.cache/veedor/weights").expanduser()
 CHECKPOINT_SUFFIX = ".safetensors"
 FETCH_TIMEOUT_S = 60
+PUBLISHED = "torchvision://"
 # Only what the catalogue itself names: a spec must not choose what is imported, or read beside it.
 _SHIPPED = frozenset(
     entry.weights for entry in CATALOG.values() if (entry.weights or "").startswith("package://")
@@ -108,13 +109,23 @@ def read_part(reference: str, access: Access) -> bytes:
     if reference in _SHIPPED:
         package, _, path = reference.removeprefix("package://").partition("/")
         return resources.files(package).joinpath(path).read_bytes()
-    if reference.startswith("torchvision://"):
+    if reference.startswith(PUBLISHED):
         return _read_published(reference)
     location = resolve_location(reference)
     try:
         return open_store(location, access).read(location)
     except StorageError as error:
         raise ModelError(f"a part of the model cannot be read: {error}") from error
+
+
+def pin_of(reference: str, body: bytes, pinned: str | None) -> str | None:
+    """The SHA-256 that a part's file must have: the user's, or that of a file which torchvision published.
+
+    `read_part` has checked the latter against the published digest, so its pickle may be read.
+    """
+    if pinned is None and reference.startswith(PUBLISHED):
+        return hashlib.sha256(body).hexdigest()
+    return pinned
 
 
 def _read_published(reference: str) -> bytes:
@@ -142,7 +153,7 @@ def _download(url: str, reference: str) -> bytes:
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise WeightsError(
             f"{reference} has to be fetched from {url}, which is not reachable from here ({error}). "
-            "Fetch the file where there is a network and name it with --weights, "
+            "Fetch the file where there is a network and name it in place of the reference, "
             f"or put it into {CACHE}."
         ) from error
     return body

@@ -27,7 +27,7 @@ from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
 from cvcore.train.samples import Dataset, load_samples
 from cvcore.types import InputSpec
 from jobs.datasets import DatasetSource, open_dataset
-from jobs.model_files import read_part
+from jobs.model_files import pin_of, read_part
 from jobs.storage import StorageError
 from jobs.train_run import Finished, optimize_options
 from jobs.train_spec import DetectorTrainSpec
@@ -137,7 +137,7 @@ def check_detector_data(spec: DetectorTrainSpec) -> None:
     if spec.init is not None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "for .* copying from a non-meta parameter")
-            start_from(planned, read_part(spec.init, spec.access), name=spec.init, sha256=spec.sha256)
+            _start(planned, spec.init, spec)
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDet
     torch.manual_seed(spec.seed)
     model = _build(spec, labels, more)
     if spec.init is not None:
-        start_from(model, read_part(spec.init, spec.access), name=spec.init, sha256=spec.sha256)
+        _start(model, spec.init, spec)
     if isinstance(model, ProposalDetector):
         train, held_out = (_with_proposals(dataset, model) for dataset in (train, held_out))
     return train, held_out, model
@@ -218,6 +218,11 @@ def _build(spec: DetectorTrainSpec, labels: tuple[str, ...], more: dict[str, Any
     model = build_entry(find_model(name), labels, config, name=spec.model)
     assert isinstance(model, TrainableDetector), "the spec admits detectors that train"
     return model
+
+
+def _start(model: TrainableDetector, init: str, spec: DetectorTrainSpec) -> None:
+    body = read_part(init, spec.access)
+    start_from(model, body, name=init, sha256=pin_of(init, body, spec.sha256))
 
 
 def _with_proposals(dataset: Dataset, model: ProposalDetector) -> Dataset:

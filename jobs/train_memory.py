@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from cvcore.catalog import find_model
 from cvcore.checkpoint import load_into, read_state_dict, save_checkpoint
 from cvcore.errors import SpecError, VeedorError
 from cvcore.models import build_entry
-from jobs.model_files import read_part
+from jobs.model_files import pin_of, read_part
 from jobs.outcome import JobFailed
 from jobs.storage import base_name, join, open_store
 from jobs.storage.roots import VARIABLE
@@ -33,7 +32,7 @@ def check_memory_data(spec: MemoryTrainSpec) -> bytes:
         SpecError, ModelError: saying what is wrong.
     """
     build_entry(find_model(spec.model), None, spec.config, name=spec.model)
-    weights = read_part(spec.weights or f"torchvision://{spec.backbone}", spec.access)
+    weights = read_part(spec.backbone_weights, spec.access)
     pin_images(spec, held_out=0.0, at_least=1)
     return weights
 
@@ -71,8 +70,7 @@ def memory_worker(config: Mapping[str, Any], weights: bytes) -> dict[str, Any]:
     name = base_name(spec.weights or spec.backbone)
     model = build_entry(find_model(spec.model), None, spec.config, name=spec.model)
     assert isinstance(model, PatchCore)
-    # torchvision's own are pickles that were checked against its published digest.
-    sha256 = spec.sha256 or (None if spec.weights else hashlib.sha256(weights).hexdigest())
+    sha256 = pin_of(spec.backbone_weights, weights, spec.sha256)
     load_into(model, backbone_state(model, read_state_dict(weights, name=name, sha256=sha256)), name=name)
     if spec.gpus_per_worker:
         model.to("cuda")

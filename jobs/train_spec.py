@@ -231,6 +231,11 @@ class MemoryTrainSpec(NormalsTrainSpec):
 
     CONFIG: ClassVar[tuple[str, ...]] = ("input_size", "backbone", "memory_size", "neighbors")
 
+    @property
+    def backbone_weights(self) -> str:
+        """Where the backbone's weights are."""
+        return self.weights or f"torchvision://{self.backbone}"
+
 
 _BY_TASK: dict[str, type[TrainSpec]] = {
     "detect": DetectorTrainSpec,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torchvision.models import squeezenet1_1
 
 from cvcore.checkpoint import read_checkpoint
 from cvcore.detect.base import Detector
-from cvcore.errors import ModelError, SpecError
+from cvcore.errors import ModelError, SpecError, WeightsError
 from cvcore.image.fit import plan_fit
 from cvcore.models import ModelSource, build_model
 from cvcore.scenes import SceneSpec, write_scenes
@@ -18,7 +20,7 @@ from cvcore.train.batches import ALONE
 from cvcore.train.epochs import START, only_worker
 from cvcore.types import DetectOptions
 from jobs.train import run_train
-from jobs.train_detector import DetectorRun, average_decay
+from jobs.train_detector import DetectorRun, average_decay, check_detector_data, prepare_run
 from jobs.train_run import keep_epoch, keep_finish
 from jobs.train_spec import TRAIN_SPECS, DetectorTrainSpec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, load_run
@@ -102,6 +104,25 @@ def test_what_follows_r_cnns_epochs_is_done_once_though_it_was_cut_off(data: Pat
     assert finished is not None
     keep_finish(again, finished)
     assert (tmp_path / CHECKPOINT_NAME).read_bytes() == after
+
+
+def test_torchvisions_own_file_needs_no_pin_and_another_one_does(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is a pickle, which was checked against the published digest when it was fetched."""
+    buffer = io.BytesIO()
+    torch.manual_seed(3)
+    classifier = squeezenet1_1(weights=None).state_dict()
+    torch.save(classifier, buffer)
+    monkeypatch.setattr("jobs.model_files._read_published", lambda _: buffer.getvalue())
+    spec = make_spec(data, tmp_path / "out", "ssd300", init="torchvision://squeezenet1_1")
+    check_detector_data(spec)
+    model = prepare_run(spec)[2]
+    assert torch.equal(model.state_dict()["trunk.features.0.weight"], classifier["features.0.weight"])
+
+    (tmp_path / "w.pth").write_bytes(buffer.getvalue())
+    with pytest.raises(WeightsError, match="pickle, which is read only if its digest is pinned"):
+        check_detector_data(make_spec(data, tmp_path, "ssd300", init=str(tmp_path / "w.pth")))
 
 
 @pytest.mark.parametrize(
