@@ -52,7 +52,7 @@ def _weights_text(entry: ModelEntry) -> str:
     if not entry.num_parameters:
         return "none"
     if entry.weights is None:
-        return "yours, with --weights"
+        return "from veedor train, or yours with --weights" if entry.trains else "yours, with --weights"
     origin = "shipped with veedor" if entry.weights.startswith("package://") else entry.weights
     return f"{origin}; {entry.weights_licence}; {entry.weights_source}"
 

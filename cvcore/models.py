@@ -159,7 +159,7 @@ def _build_checkpoint(source: ModelSource) -> nn.Module:
 
 def _build_foreign(source: ModelSource) -> nn.Module:
     from cvcore.checkpoint import load_into, read_state_dict
-    from cvcore.darknet.classifiers import DarknetClassifier
+    from cvcore.darknet.model import DarknetModel
 
     assert source.weights is not None
     if not source.name:
@@ -170,7 +170,7 @@ def _build_foreign(source: ModelSource) -> nn.Module:
     entry = find_model(source.name)
     sha256 = source.weights_sha256 or _published_digest(source.weights, entry)
     model = build_entry(entry, source.labels, source.config, name=source.name)
-    if isinstance(model, DarknetClassifier) and source.weights_name.endswith(".weights"):
+    if isinstance(model, DarknetModel) and source.weights_name.endswith(".weights"):
         _check_digest(source, source.weights)
         model.load_darknet_weights(source.weights, name=source.weights_name)
         return model

@@ -13,7 +13,8 @@ import torch
 from cvcore.checkpoint import save_checkpoint
 from cvcore.darknet.classifiers import DarknetClassifier
 from cvcore.darknet.detector import DarknetDetector
-from cvcore.detect.yolo import build_tiny
+from cvcore.darknet.weights import write_weights
+from cvcore.detect.yolo import build_tiny, build_yolo
 from cvcore.errors import ModelError, WeightsError
 from cvcore.image.fit import plan_fit
 from cvcore.models import ModelSource, build_darknet19, build_model, parse_labels
@@ -175,3 +176,21 @@ def test_wrong_labels_files(text: str, message: str) -> None:
 def test_real_labels_files(name: str) -> None:
     labels = parse_labels(shared_data("weights", name).read_text())
     assert len(labels) == {"coco.names": 80, "voc.names": 20}[name]
+
+
+def test_darknets_weights_fit_the_yolo_that_the_catalogue_names() -> None:
+    config = {"width": 0.1, "input_size": 64}
+    torch.manual_seed(0)
+    original = build_yolo(LABELS, version="v3-tiny", **config).eval()  # type: ignore[arg-type]
+    source = ModelSource(
+        "yolov3_tiny",
+        weights=write_weights(original.network),
+        weights_name="mine.weights",
+        labels=LABELS,
+        config=config,
+    )
+    model = build_model(source)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        for level, expected in zip(model(images), original(images), strict=True):
+            torch.testing.assert_close(level, expected, rtol=1e-4, atol=1e-5)
