@@ -84,6 +84,8 @@ def print_model_evaluation(found: ModelEvaluation, *, as_json: bool) -> None:
         console.print_json(json.dumps(asdict(found)))
         return
     _print_detection(console, found.metrics, found.num_images)
+    if found.num_failed:
+        console.print(f"{found.num_failed:,} of the images could not be decoded")
     console.print(
         f"{found.images_per_s:,.1f} images/s in batches of 16   one image: p50 "
         f"{1000 * found.latency_p50_s:.1f} ms, p99 {1000 * found.latency_p99_s:.1f} ms   "

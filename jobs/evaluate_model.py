@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -37,6 +38,7 @@ class ModelEvaluation:
     Attributes:
         metrics: COCO's.
         num_images: of the split.
+        num_failed: of them, those that could not be decoded; they count as looked at in vain.
         num_parameters: of the model.
         images_per_s: of network, decoding and suppression on canvases in memory, in batches of 16.
         latency_p50_s, latency_p99_s: the same for one image at a time.
@@ -45,6 +47,7 @@ class ModelEvaluation:
 
     metrics: DetectionMetrics
     num_images: int
+    num_failed: int
     num_parameters: int
     images_per_s: float
     latency_p50_s: float
@@ -67,12 +70,13 @@ def evaluate_model(section: ModelSection, data: str, *, split: str, access: Acce
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     source = open_dataset(data, access)
-    dataset = source.read(None if split == EVERYTHING else split)
+    dataset = source.read(None if split == EVERYTHING else split, look="names")
     if dataset.task != "boxes" or not dataset.num_boxes:
         raise SpecError(f"{data}, {split}, has no boxes to compare with")
     document = coco_document(dataset)
     categories = category_ids(document, model.labels)
-    samples = iter_samples(dataset, document, source.read_image, model.labels, model.input_spec)
+    failures: Counter[str] = Counter()
+    samples = iter_samples(dataset, document, source.read_image, model.labels, model.input_spec, failures)
     results: list[dict[str, Any]] = []
     batches: list[float] = []
     singles: list[float] = []
@@ -83,10 +87,15 @@ def evaluate_model(section: ModelSection, data: str, *, split: str, access: Acce
         for sample, own in zip(batch, found, strict=True):
             boxes, scores, label_ids = own.boxes, own.scores, own.label_ids
             results += coco_results(sample.image_id, boxes, scores, label_ids, category_ids=categories)
+    if not singles:
+        raise SpecError(
+            f"no image of {data}, {split}, can be decoded: veedor dataset check --images says why"
+        )
     settled = slice(1, None) if len(singles) > MIN_TIMED else slice(None)  # the first one warms up
     return ModelEvaluation(
         metrics=evaluate_detections(document, results),
         num_images=len(dataset.images),
+        num_failed=failures.total(),
         num_parameters=sum(p.numel() for p in model.parameters()),
         images_per_s=float(np.median(batches[settled])),
         latency_p50_s=float(np.percentile(singles[settled], 50)),

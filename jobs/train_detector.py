@@ -35,6 +35,7 @@ from jobs.train_spec import DetectorTrainSpec
 DetectorProgress = Progress[TrainableDetector, Batch]
 
 AVERAGE_DECAY, RECENT_SHARE = 0.998, 10
+MAX_FAILED_FRACTION = 0.1
 
 
 class DetectorRun:
@@ -86,7 +87,11 @@ class DetectorRun:
         found = report.found
         assert found is not None
         known = {label: value for label, value in found.per_class_ap50.items() if value == value}
-        return {"ap": found.ap, "ap50": found.ap50, "ap75": found.ap75}, {"per_class_ap50": known}
+        data = {"images": len(self._train.document["images"]), "failures": dict(self._train.failures)}
+        return {"ap": found.ap, "ap50": found.ap50, "ap75": found.ap75}, {
+            "per_class_ap50": known,
+            "data": data,
+        }
 
     def finish(self, read_best: Callable[[], Checkpoint]) -> Finished | None:
         model = self.model
@@ -177,10 +182,13 @@ def _open(location: str, spec: DetectorTrainSpec) -> DatasetSource:
 
 
 def _split(source: DatasetSource, split: str, *, whole: bool) -> Split:
-    """A split; of a dataset that stands for one by itself and has none, `whole`, all of it."""
+    """A split; of a dataset that stands for one by itself and has none, `whole`, all of it.
+
+    Sizes are taken as they are stated: every image is decoded later, which finds what is broken.
+    """
     if whole and not source.has_splits:
-        return Split(source.location, source, source.read())
-    return Split(f"{source.location}, {split}", source, source.read(split))
+        return Split(source.location, source, source.read(look="names"))
+    return Split(f"{source.location}, {split}", source, source.read(split, look="names"))
 
 
 def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDetector]:
@@ -189,6 +197,8 @@ def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDet
     labels = splits[0].dataset.labels
     planned = plan_detector(spec, labels)
     train, held_out = (split.samples(labels, planned.input_spec) for split in splits)
+    for split, dataset in zip(splits, (train, held_out), strict=True):
+        _check_decoded(split, dataset)
     more: dict[str, Any] = {}
     if spec.anchors == "fit":
         more["anchors"] = _clustered(train, planned.num_anchors, spec.seed)
@@ -199,6 +209,17 @@ def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDet
     if isinstance(model, ProposalDetector):
         train, held_out = (_with_proposals(dataset, model) for dataset in (train, held_out))
     return train, held_out, model
+
+
+def _check_decoded(split: Split, dataset: Dataset) -> None:
+    """Refuse a dataset many of whose images are broken: what is left may be anything."""
+    failed, count = sum(dataset.failures.values()), len(split.dataset.images)
+    if failed > MAX_FAILED_FRACTION * count:
+        reasons = ", ".join(f"{number:,} {code}" for code, number in sorted(dataset.failures.items()))
+        raise SpecError(
+            f"{failed:,} of {count:,} images of {split.name} cannot be used ({reasons}): "
+            "veedor dataset check --images says which"
+        )
 
 
 def plan_detector(spec: DetectorTrainSpec, labels: tuple[str, ...]) -> TrainableDetector:

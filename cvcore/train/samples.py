@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from cvcore.datasets.coco import coco_document
 from cvcore.datasets.records import BoxDataset, ImageRecord
-from cvcore.errors import SpecError
+from cvcore.errors import ImageError, SpecError
 from cvcore.image.decode import decode_to_canvas
 from cvcore.image.fit import Fit
 from cvcore.types import InputSpec
@@ -45,11 +46,19 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Samples, the COCO document that metrics read, and the category id of each label."""
+    """A dataset that is ready to be learned from.
+
+    Attributes:
+        samples: of the images that could be decoded.
+        document: the COCO document that metrics read, of all images.
+        category_ids: of each label.
+        failures: how many images could not be used, by why.
+    """
 
     samples: tuple[Sample, ...]
     document: dict[str, Any]
     category_ids: tuple[int, ...]
+    failures: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_samples(
@@ -57,8 +66,9 @@ def load_samples(
 ) -> Dataset:
     """All samples of a dataset; see `iter_samples`."""
     document = coco_document(dataset)
-    samples = tuple(iter_samples(dataset, document, read_image, labels, spec))
-    return Dataset(samples, document, category_ids(document, labels))
+    failures: Counter[str] = Counter()
+    samples = tuple(iter_samples(dataset, document, read_image, labels, spec, failures))
+    return Dataset(samples, document, category_ids(document, labels), dict(failures))
 
 
 def iter_samples(
@@ -67,8 +77,9 @@ def iter_samples(
     read_image: ReadFile,
     labels: Sequence[str],
     spec: InputSpec,
+    failures: Counter[str],
 ) -> Iterator[Sample]:
-    """Read the images of a dataset one by one, fitted to `spec`'s canvas.
+    """Read the images of a dataset one by one, fitted to `spec`'s canvas; what cannot be decoded is counted.
 
     Crowd regions are left out of the samples; they stay in the document.
 
@@ -78,10 +89,10 @@ def iter_samples(
         read_image: reads an image by its name.
         labels: of the model.
         spec: the canvas.
+        failures: counts, by why, the images that are left out.
 
     Raises:
         SpecError: if the dataset has labels that are none of `labels`.
-        ImageError: for an image that cannot be decoded.
     """
     strangers = sorted(set(dataset.labels) - set(labels))
     if strangers:
@@ -90,7 +101,12 @@ def iter_samples(
         )
     own_ids = [labels.index(name) for name in dataset.labels]
     for record, image in zip(dataset.images, document["images"], strict=True):
-        yield _load(read_image, record, int(image["id"]), own_ids, spec)
+        try:
+            sample = _load(read_image, record, int(image["id"]), own_ids, spec)
+        except ImageError as error:
+            failures[error.code] += 1
+            continue
+        yield sample
 
 
 def category_ids(document: Mapping[str, Any], labels: Sequence[str]) -> tuple[int, ...]:

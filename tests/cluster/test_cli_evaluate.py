@@ -70,3 +70,20 @@ def test_classes_that_the_model_lacks_are_named(scenes: Path, tmp_path: Path) ->
     found = run("tiny", "--data", tmp_path, "--split", "all")
     assert found.exit_code == 2
     assert "spring" in found.output
+
+
+@pytest.mark.parametrize("left", [0, 2000], ids=["empty", "truncated"])
+def test_a_broken_image_is_counted_and_costs_its_objects_alone(
+    scenes: Path, tmp_path: Path, left: int
+) -> None:
+    folder = tmp_path / "scenes"
+    shutil.copytree(scenes, folder)
+    first = min((folder / "images").iterdir())
+    first.write_bytes(first.read_bytes()[:left])
+    before, after = (
+        json.loads(run("tiny", "--data", place, "--split", "all", "--json").output)
+        for place in (scenes, folder)
+    )
+    assert (before["num_failed"], after["num_failed"]) == (0, 1)
+    assert after["metrics"]["num_objects"] == before["metrics"]["num_objects"]
+    assert after["metrics"]["recall"] < before["metrics"]["recall"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,15 @@ def test_settings_that_a_model_does_not_have_are_refused_before_ray(
 ) -> None:
     with pytest.raises(SpecError, match=message):
         run_train(make_spec(data, tmp_path, name, **changes))
+
+
+def test_a_dataset_of_broken_images_is_refused_with_the_way_to_find_them(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    first = min((folder / "train/images").iterdir())
+    first.write_bytes(first.read_bytes()[:2000])
+    with pytest.raises(SpecError, match=r"1 of 6 images of .*, train cannot be used .* check --images"):
+        DetectorRun(make_spec(folder, tmp_path / "out", "yolov3"), ALONE)
 
 
 def test_every_family_is_among_those_that_train() -> None:

@@ -51,6 +51,22 @@ def test_samples_map_back_to_the_document(dataset: Dataset) -> None:
         assert sample.canvas.shape == (96, 96, 3)
 
 
+def test_an_image_that_cannot_be_decoded_costs_itself_alone(folder: Path) -> None:
+    spec, source = build_tiny(width=4, input_size=96).input_spec, open_dataset(str(folder))
+    broken = source.read().images[3].name
+
+    def read(name: str) -> bytes:
+        body = source.read_image(name)
+        return body[: len(body) // 2] if name == broken else body
+
+    whole = load_samples(source.read(), source.read_image, LABELS, spec)
+    found = load_samples(source.read(), read, LABELS, spec)
+    assert [s.image_id for s in found.samples] == [s.image_id for k, s in enumerate(whole.samples) if k != 3]
+    assert found.document == whole.document
+    assert sum(found.failures.values()) == 1
+    assert not whole.failures
+
+
 def test_labels_that_the_model_lacks_are_refused(folder: Path) -> None:
     spec, source = build_tiny(width=4, input_size=96).input_spec, open_dataset(str(folder))
     with pytest.raises(SpecError, match="bracket"):
