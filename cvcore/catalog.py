@@ -37,7 +37,7 @@ class ModelEntry:
         weights_licence, weights_source: of the default weights.
     """
 
-    task: Literal["detect", "classify", "autoencode", "score", "propose"]
+    task: Literal["detect", "classify", "autoencode", "score", "propose", "segment"]
     summary: str
     builder: str
     input_height: int
@@ -113,6 +113,44 @@ def _yolo(version: str, summary: str, canvas: int, num_parameters: int, paper: s
     summary = f"{summary}; for training, Darknet's weights start it"
     return _trainable(
         "cvcore.detect.yolo:build_yolo", summary, canvas, num_parameters, paper, version=version
+    )
+
+
+def _segmenter(
+    builder: str,
+    summary: str,
+    canvas: int,
+    num_parameters: int,
+    paper: str,
+    *,
+    num_labels: int = 21,
+    **config: Any,
+) -> ModelEntry:
+    """A segmenter as published that has no weights yet."""
+    return ModelEntry(
+        task="segment",
+        summary=summary,
+        builder=builder,
+        config=MappingProxyType(config),
+        input_height=canvas,
+        input_width=canvas,
+        num_parameters=num_parameters,
+        num_labels=num_labels,
+        label_set="the background and Pascal VOC's 20 classes" if num_labels == 21 else "background, object",
+        paper=paper,
+    )
+
+
+def _fcn(stride: int, backbone: str, num_parameters: int) -> ModelEntry:
+    name = {"vgg16": "VGG16", "alexnet": "AlexNet", "googlenet": "GoogLeNet"}[backbone]
+    return _segmenter(
+        "cvcore.segment.fcn:build_fcn",
+        f"FCN-{stride}s on {name}; train it, best from a classifier's weights",
+        512,
+        num_parameters,
+        "Long et al. 2015, Fully Convolutional Networks for Semantic Segmentation",
+        stride=stride,
+        backbone=backbone,
     )
 
 
@@ -298,6 +336,42 @@ CATALOG: dict[str, ModelEntry] = {
         num_labels=0,
         label_set="",
         paper="Roth et al. 2022, Towards Total Recall in Industrial Anomaly Detection",
+    ),
+    "fcn32s": _fcn(32, "vgg16", 136_152_917),
+    "fcn16s": _fcn(16, "vgg16", 134_815_994),
+    "fcn8s": _fcn(8, "vgg16", 134_489_759),
+    "fcn32s_alexnet": _fcn(32, "alexnet", 58_896_213),
+    "fcn32s_googlenet": _fcn(32, "googlenet", 7_427_765),
+    "fcn_resnet50": ModelEntry(
+        task="segment",
+        summary="FCN on a dilated ResNet-50; 60.5 mIoU on the COCO val2017 images of VOC's classes",
+        builder="cvcore.segment.torchvision_fcn:build_torchvision_fcn",
+        config=MappingProxyType({"graph": "fcn_resnet50"}),
+        adapter="cvcore.segment.torchvision_fcn:rename_published",
+        input_height=520,
+        input_width=520,
+        num_parameters=32_957_013,
+        num_labels=21,
+        label_set="the background and Pascal VOC's 20 classes",
+        paper="Long et al. 2015, Fully Convolutional Networks for Semantic Segmentation",
+        weights="torchvision://FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1",
+        weights_licence="BSD-3-Clause",
+        weights_source="torchvision's model zoo, trained on COCO 2017's images of VOC's classes",
+    ),
+    "unet": _segmenter(
+        "cvcore.segment.unet:build_unet",
+        "U-Net as published, unpadded: 23 convolutions; train it",
+        512,
+        31_031_810,
+        "Ronneberger et al. 2015, U-Net: Convolutional Networks for Biomedical Image Segmentation",
+        num_labels=2,
+    ),
+    "deconvnet": _segmenter(
+        "cvcore.segment.deconvnet:build_deconvnet",
+        "DeconvNet on VGG16: remembered max locations are unpooled, regions merged; train it",
+        224,
+        251_805_653,
+        "Noh et al. 2015, Learning Deconvolution Network for Semantic Segmentation",
     ),
     "selective_search": ModelEntry(
         task="propose",
