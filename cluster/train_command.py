@@ -20,7 +20,7 @@ from cluster.options import (
     storage_content,
 )
 
-DETECTORS, AUTOENCODERS, MEMORIES = "Detectors", "Autoencoders", "PatchCore"
+DETECTORS, AUTOENCODERS, MEMORIES = "Detectors and segmenters", "Autoencoders", "PatchCore"
 
 
 def train(
@@ -28,14 +28,16 @@ def train(
         str,
         typer.Argument(
             help="Folder or s3://bucket/prefix/: of normal images, for autoencoders and patchcore; for "
-            "detectors a dataset of boxes (COCO, Pascal VOC or YOLO), or the dataset.yaml that describes it."
+            "detectors a dataset of boxes (COCO, Pascal VOC or YOLO), for segmenters one of masks, or the "
+            "dataset.yaml that describes it."
         ),
     ],
     out: Annotated[str, typer.Option(help="Folder for the checkpoint; a killed run continues from it.")],
     model: Annotated[
         str,
         typer.Option(
-            help="A detector (tiny, yolov3, ssd300, faster_rcnn, a .cfg ...), conv_autoencoder, "
+            help="A detector (tiny, yolov3, ssd300, faster_rcnn, a .cfg ...), a segmenter (unet, fcn8s ...), "
+            "conv_autoencoder, "
             "dense_autoencoder, vae or patchcore; veedor models lists them."
         ),
     ] = "tiny",
@@ -69,7 +71,12 @@ def train(
         ),
     ] = None,
     loss: Annotated[
-        str | None, typer.Option(help="Of YOLOv3: paper or dense.", rich_help_panel=DETECTORS)
+        str | None,
+        typer.Option(
+            help="Of YOLOv3: paper or dense; of segmenters: cross_entropy, dice, focal, border, or some joined "
+            "by +.",
+            rich_help_panel=DETECTORS,
+        ),
     ] = None,
     multi_scale: Annotated[
         bool | None, typer.Option(help="Train on canvases of many sizes.", rich_help_panel=DETECTORS)
@@ -90,9 +97,7 @@ def train(
         float | None,
         typer.Option(help="Channels of the first layer; of most detectors, a factor for all."),
     ] = None,
-    depth: Annotated[
-        int | None, typer.Option(help="Stages that halve the picture.", rich_help_panel=AUTOENCODERS)
-    ] = None,
+    depth: Annotated[int | None, typer.Option(help="Stages that halve the picture.")] = None,
     latent_size: Annotated[
         int | None, typer.Option(help="Numbers that a picture is coded in.", rich_help_panel=AUTOENCODERS)
     ] = None,
@@ -138,7 +143,7 @@ def train(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a detector, an autoencoder or a patch memory; killed runs continue where they were."""
+    """Train a detector, a segmenter, an autoencoder or a patch memory; killed runs continue where they were."""
     content: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,

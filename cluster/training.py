@@ -16,12 +16,13 @@ from jobs.train_spec import (
     DetectorTrainSpec,
     EpochRecord,
     EpochsTrainSpec,
+    SegmenterTrainSpec,
     TrainResult,
     TrainSpec,
     build_train_spec,
 )
 
-NAMES = {"ap50": "mAP@0.5", "ap": "mAP@[0.5:0.95]", "loss": "loss"}
+NAMES = {"ap50": "mAP@0.5", "ap": "mAP@[0.5:0.95]", "miou": "mIoU", "loss": "loss"}
 
 
 def run_training(content: dict[str, Any], *, address: str | None, as_json: bool, verbose: bool) -> None:
@@ -70,7 +71,7 @@ def _last_words(spec: TrainSpec, result: TrainResult) -> list[str]:
             + (f", but {failed:,} of them that could not be used" if failed else "")
         )
     lines.append(f"Checkpoint: {result.checkpoint}")
-    if isinstance(spec, DetectorTrainSpec):
+    if isinstance(spec, (DetectorTrainSpec, SegmenterTrainSpec)):
         lines.append(f"Next:       veedor annotate IMAGES --model {result.checkpoint} --out FOLDER")
     else:
         lines.append(f"Next:       veedor calibrate {spec.out} --normal OTHER_NORMAL_IMAGES")

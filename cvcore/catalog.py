@@ -132,6 +132,7 @@ def _segmenter(
         summary=summary,
         builder=builder,
         config=MappingProxyType(config),
+        trains=True,
         input_height=canvas,
         input_width=canvas,
         num_parameters=num_parameters,

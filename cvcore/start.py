@@ -1,4 +1,4 @@
-"""Starting a detector from weights that were made for something else: other classes, or a classifier."""
+"""Starting a detector or segmenter from weights that were made for something else: other classes, or a classifier."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from cvcore.darknet.network import DarknetNetwork
 from cvcore.darknet.weights import cutoff_from_name, load_weights, read_header
 from cvcore.detect.base import TrainableDetector
 from cvcore.errors import ModelError, WeightsError
+from cvcore.segment.base import Segmenter
 
 FLOAT_BYTES = 4
 
 
-def start_from(model: TrainableDetector, data: bytes, *, name: str, sha256: str | None = None) -> None:
+def start_from(
+    model: TrainableDetector | Segmenter, data: bytes, *, name: str, sha256: str | None = None
+) -> None:
     """Copy from a file of weights what fits `model`; the rest stays as it is.
 
     Read are the project's checkpoints, of the same architecture with the same or other classes; Darknet's

@@ -165,7 +165,15 @@ def open_dataset(
     Raises:
         SpecError: if it is no dataset.
     """
-    access = access or Access()
+    folder, store, files, description = open_folder(location, access or Access())
+    try:
+        return DatasetSource(folder, store, files, description, seed=seed, shares=shares)
+    except SpecError as error:
+        raise SpecError(f"{folder}: {error}") from error
+
+
+def open_folder(location: str, access: Access) -> tuple[str, Store, Files, Description]:
+    """A dataset's folder, its storage and files, and what describes it; see `open_dataset`."""
     folder = resolve_location(location).rstrip("/")
     described: str | None = None
     description = Description()
@@ -180,11 +188,7 @@ def open_dataset(
         if found is not None:
             description = _read_description(join(folder, found), access.within(folder))
             folder, names = _inner_folder(folder, names, description.path)
-    files = _open_files(store, folder, names)
-    try:
-        return DatasetSource(folder, store, files, description, seed=seed, shares=shares)
-    except SpecError as error:
-        raise SpecError(f"{folder}: {error}") from error
+    return folder, store, _open_files(store, folder, names), description
 
 
 def _read_description(location: str, access: Access) -> Description:

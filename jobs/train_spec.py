@@ -127,6 +127,49 @@ class DetectorTrainSpec(EpochsTrainSpec):
         return {name: value for name, value in named.items() if value is not None} | self.options
 
 
+class SegmenterTrainSpec(EpochsTrainSpec):
+    """A segmenter's run.
+
+    Attributes:
+        data: a dataset with masks; see `jobs.masks.open_masks`.
+        val_data: another one that picks the best epoch; None takes a split of `data`.
+        train_split, val_split: of `data`; of datasets that are named apart and have splits, too.
+        width, input_size, depth, backbone, loss: arguments of the model's builder; None for its own.
+        options: further ones, by name.
+        init: weights to start from: a checkpoint of the same architecture, or a torchvision classifier's, for
+            models that have its trunk.
+        sha256: pin of `init`; required for .pt and .pth files.
+        turn, color, min_zoom, max_zoom: of the random views, as detectors'.
+        weight_decay: of kernels and matrices.
+    """
+
+    val_data: Location | None = None
+    train_split: str = "train"
+    val_split: str = "val"
+    model: str = "unet"
+    batch_size: Annotated[int, Field(ge=1)] = 4
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    width: Annotated[float, Field(gt=0)] | None = None
+    input_size: Annotated[int, Field(ge=8)] | None = None
+    depth: Annotated[int, Field(ge=1)] | None = None
+    backbone: str | None = None
+    loss: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    init: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    turn: bool = True
+    color: Fraction = 0.2
+    min_zoom: Annotated[float, Field(gt=0)] = 0.75
+    max_zoom: Annotated[float, Field(gt=0)] = 1.35
+    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments of the model's builder."""
+        named = {name: getattr(self, name) for name in ("width", "input_size", "depth", "backbone", "loss")}
+        return {name: value for name, value in named.items() if value is not None} | self.options
+
+
 class NormalsTrainSpec(TrainSpec):
     """A run on a folder or prefix of normal images.
 
@@ -241,6 +284,7 @@ _BY_TASK: dict[str, type[TrainSpec]] = {
     "detect": DetectorTrainSpec,
     "autoencode": AutoencoderTrainSpec,
     "score": MemoryTrainSpec,
+    "segment": SegmenterTrainSpec,
 }
 TRAIN_SPECS = {name: _BY_TASK[entry.task] for name, entry in CATALOG.items() if entry.trains}
 """Of each model that can be trained."""

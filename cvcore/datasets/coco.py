@@ -103,7 +103,7 @@ def _drafts(
             log.add("image_duplicate_id", f"{document_name}: {image_id} ({file_name})")
             continue
         drafts[image_id] = None
-        name = _place(file_name, document_name, there)
+        name = place_image(file_name, document_name, there)
         if name is None:
             log.add("name_outside", f"{document_name}: {file_name!r}")
             continue
@@ -112,7 +112,7 @@ def _drafts(
     return drafts
 
 
-def _place(file_name: str, document_name: str, there: set[str]) -> str | None:
+def place_image(file_name: str, document_name: str, there: set[str]) -> str | None:
     """Where an image lies: in `images/`, a folder that is named as the document is, or beside it."""
     stem = PurePosixPath(document_name).stem.removeprefix("instances_")
     beside = str(PurePosixPath(document_name).parent)

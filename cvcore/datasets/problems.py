@@ -38,6 +38,11 @@ KINDS: dict[str, Kind] = {
     "box_outside": Kind("boxes that reach out of their image", "clipped"),
     "box_without_area": Kind("boxes without area inside of their image", "left out"),
     "box_duplicate": Kind("boxes that another of the same class equals", "taken once"),
+    "mask_missing": Kind("listed images without a mask", "left out"),
+    "mask_unreadable": Kind("masks that cannot be read", "left out, with their images"),
+    "mask_size_differs": Kind("masks of another size than their image", "left out, with their images"),
+    "mask_class_unknown": Kind("masks with pixels of a class that is not listed", "not judged there"),
+    "mask_without_objects": Kind("masks of nothing but background", "kept", harmless=True),
     "image_without_boxes": Kind("images without boxes", "kept, as background", harmless=True),
 }
 

@@ -57,7 +57,7 @@ def augment(view: View, options: AugmentOptions, rng: np.random.Generator) -> Vi
     height, width = view.canvas.shape[:2]
     left, top = rng.uniform(0, 1, 2) * (1 - zoom) * (width, height)
     view = zoomed(view, zoom, left=float(left), top=float(top), options=options)
-    return replace(view, canvas=_recolored(view.canvas, options.color, rng))
+    return replace(view, canvas=recolored(view.canvas, options.color, rng))
 
 
 def _quarters(view: View, options: AugmentOptions, rng: np.random.Generator) -> int:
@@ -116,10 +116,10 @@ def zoomed(view: View, zoom: float, *, left: float, top: float, options: Augment
     return View(np.asarray(image), boxes[kept], view.label_ids[kept], proposals)
 
 
-def _recolored(
+def recolored(
     canvas: npt.NDArray[np.uint8], strength: float, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """One tone curve a channel: contrast about mid-gray, brightness and tint."""
+    """An (H, W, 3) canvas under one tone curve a channel: contrast about mid-gray, brightness and tint."""
     if strength <= 0:
         return canvas
     contrast = 1 + rng.uniform(-strength, strength)

@@ -68,7 +68,7 @@ def detector_epochs(
                 epoch=epoch,
                 seed=options.seed,
                 batch_size=options.batch_size,
-                options=_augment_at(epoch, options),
+                options=augment_at(epoch, options),
                 sizes=options.sizes,
                 shard=shard,
             )
@@ -90,7 +90,8 @@ def detector_epochs(
     )
 
 
-def _augment_at(epoch: int, options: RunOptions) -> AugmentOptions | None:
+def augment_at(epoch: int, options: RunOptions) -> AugmentOptions | None:
+    """How views of an epoch differ from samples: half as far in the last ones."""
     full = options.augment
     if full is None or epoch < options.epochs - options.plain_epochs:
         return full

@@ -1,0 +1,126 @@
+"""Masks as files hold them: a class id for every pixel."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from cvcore.errors import ImageError
+from cvcore.image.limits import DecodeLimits
+
+IGNORED = 255
+"""The class id of pixels that are not judged."""
+
+BINARY = (0, 255)
+"""Pixel values of masks that programs draw in black and white."""
+
+_FORMATS = ("PNG", "TIFF", "BMP", "GIF")
+_PLAIN_MODES = ("1", "L", "P")
+_COLOURS = 256
+_MAX_PIXELS = DecodeLimits().max_pixels
+
+Mask = npt.NDArray[np.uint8]
+
+
+def read_mask(data: bytes, *, name: str) -> Mask:
+    """The pixel values of a mask file, (H, W): gray levels, or indices into its palette.
+
+    Raises:
+        ImageError: `corrupt` for what cannot be decoded, `unsupported` for colours or more than 256 levels,
+            `too_large` for more pixels than images may have.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise ImageError("too_large", f"{name}: {image.width}x{image.height} pixels")
+            if image.mode not in _PLAIN_MODES:
+                raise ImageError(
+                    "unsupported",
+                    f"{name} is of mode {image.mode}: a mask holds one class id a pixel, as gray levels or "
+                    "indices into a palette",
+                )
+            return np.array(image.convert("L") if image.mode == "1" else image, np.uint8)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ImageError("corrupt", f"{name} cannot be decoded: {error}") from error
+
+
+def encode_mask(mask: Mask) -> bytes:
+    """A palette PNG of class ids, (H, W), in the colours of Pascal VOC; `read_mask` gives it back."""
+    image = Image.fromarray(mask, "P")
+    image.putpalette(voc_palette().tobytes())
+    body = io.BytesIO()
+    image.save(body, "PNG")
+    return body.getvalue()
+
+
+def voc_palette() -> npt.NDArray[np.uint8]:
+    """Pascal VOC's colours, (256, 3) RGB: the bits of a class id, taken in turn, from the highest of each."""
+    ids = np.arange(_COLOURS)
+    colours = np.zeros((_COLOURS, 3), np.int64)
+    for place in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((ids >> (3 * place + channel)) & 1) << (7 - place)
+    return colours.astype(np.uint8)
+
+
+def class_ids(values: Mask, known: Sequence[int]) -> tuple[Mask, list[int]]:
+    """Class ids of pixel values, of which the k-th of `known` is class k; and the values that are no class.
+
+    Those become `IGNORED`, as the value 255 does where it is no class.
+    """
+    table = np.full(_COLOURS, IGNORED, np.uint8)
+    table[list(known)] = np.arange(len(known))
+    strange = sorted({*np.unique(values).tolist()} - {*known, IGNORED})
+    return table[values], strange
+
+
+def draw_instances(
+    shapes: Iterable[tuple[int, Mapping[str, Any] | Sequence[Sequence[float]], bool]],
+    *,
+    height: int,
+    width: int,
+) -> Mask:
+    """COCO's instances as one map of classes, (H, W); 0 is the background.
+
+    Larger ones are drawn first, so that what lies on them is seen; crowds, which are no single object, are
+    not judged where nothing else lies.
+
+    Args:
+        shapes: class id, segmentation (polygons of x, y, x, y ... in pixels, or an RLE), and whether it is a
+            crowd.
+        height, width: of the image, pixels.
+
+    Raises:
+        ValueError: for a segmentation that is none.
+    """
+    drawn = [
+        (crowd, class_id, _decoded(shape, height=height, width=width)) for class_id, shape, crowd in shapes
+    ]
+    found = np.zeros((height, width), np.uint8)
+    for crowd, class_id, mask in sorted(drawn, key=lambda each: (not each[0], -int(each[2].sum()))):
+        found[mask] = IGNORED if crowd else class_id
+    return found
+
+
+def _decoded(shape: Any, *, height: int, width: int) -> npt.NDArray[np.bool_]:
+    try:
+        if isinstance(shape, Mapping):
+            size, counts = list(shape["size"]), shape["counts"]
+            if size != [height, width]:
+                raise ValueError(f"an RLE of {height} x {width} pixels is needed, this one is of {size}")
+            if isinstance(counts, list):
+                rle = coco_mask.frPyObjects(dict(shape), height, width)
+            else:
+                rle = {"size": size, "counts": counts}
+        else:
+            rle = coco_mask.merge(coco_mask.frPyObjects([list(part) for part in shape], height, width))
+        mask: npt.NDArray[np.bool_] = coco_mask.decode(rle).astype(bool)
+    except (KeyError, TypeError, IndexError, OverflowError) as error:
+        raise ValueError(f"this is no segmentation: {str(shape)[:100]}") from error
+    return mask

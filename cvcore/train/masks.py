@@ -1,0 +1,150 @@
+"""Images with masks as fixed-shape canvases in memory, and random views of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cvcore.datasets.mask_files import IGNORED, Mask
+from cvcore.datasets.masks import MaskDataset, MaskLoader
+from cvcore.errors import ImageError, SpecError
+from cvcore.image.decode import decode_to_canvas
+from cvcore.image.fit import Fit
+from cvcore.train.augment import AugmentOptions, recolored
+from cvcore.train.batches import ALONE, Shard, steps_per_epoch
+from cvcore.types import InputSpec
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSample:
+    """One image as the model reads it, with its truth.
+
+    Attributes:
+        name: of the image.
+        canvas: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8 class ids on the canvas; 255 beyond the image, and where nothing is judged.
+        fit: where the image lies on the canvas.
+        truth: class ids at the image's own size.
+    """
+
+    name: str
+    canvas: npt.NDArray[np.uint8]
+    mask: Mask
+    fit: Fit
+    truth: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSamples:
+    """A dataset that is ready to be learned from; `failures` counts, by why, the images that are not."""
+
+    samples: tuple[MaskSample, ...]
+    labels: tuple[str, ...]
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskBatch:
+    """What one step learns from: canvases (B, H, W, 3) uint8, masks (B, H, W) uint8."""
+
+    canvases: Tensor
+    masks: Tensor
+
+
+def load_mask_samples(
+    dataset: MaskDataset,
+    read_image: Callable[[str], bytes],
+    loader: MaskLoader,
+    labels: Sequence[str],
+    spec: InputSpec,
+) -> MaskSamples:
+    """Read a dataset, fitted to `spec`'s canvas; what cannot be used is counted.
+
+    Raises:
+        SpecError: if its classes are not `labels`.
+    """
+    if dataset.labels != tuple(labels):
+        raise SpecError(f"the dataset has the classes {dataset.labels}, the model {tuple(labels)}")
+    failures: Counter[str] = Counter()
+    samples = []
+    for record in dataset.images:
+        try:
+            drawn = decode_to_canvas(read_image(record.name), spec, name=record.name)
+        except ImageError as error:
+            failures[error.code] += 1
+            continue
+        fit = drawn.fit
+        truth = loader.load(record, height=fit.source_height, width=fit.source_width)
+        if truth is None:
+            failures["mask"] += 1
+            continue
+        samples.append(MaskSample(record.name, drawn.canvas, draw_mask(truth, fit, spec), fit, truth))
+    return MaskSamples(tuple(samples), tuple(labels), dict(failures))
+
+
+def draw_mask(truth: Mask, fit: Fit, spec: InputSpec) -> Mask:
+    """Class ids on the canvas: each pixel has that of the nearest of the image; 255 beyond it."""
+    canvas = np.full((spec.height, spec.width), IGNORED, np.uint8)
+    size = (fit.content_width, fit.content_height)
+    scaled = np.asarray(Image.fromarray(truth).resize(size, Image.Resampling.NEAREST))
+    canvas[fit.top : fit.top + fit.content_height, fit.left : fit.left + fit.content_width] = scaled
+    return canvas
+
+
+def mask_view(
+    sample: MaskSample, options: AugmentOptions, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.uint8], Mask]:
+    """One random view: turned, zoomed and recoloured as `AugmentOptions` says, the mask carried along."""
+    canvas, mask = sample.canvas, sample.mask
+    if rng.random() < 0.5:
+        canvas, mask = canvas[:, ::-1], mask[:, ::-1]
+    if options.turn:
+        square = mask.shape[0] == mask.shape[1]
+        quarters = int(rng.integers(4)) if square else 2 * int(rng.integers(2))
+        canvas, mask = np.rot90(canvas, quarters), np.rot90(mask, quarters)
+    zoom = float(np.exp(rng.uniform(np.log(options.min_zoom), np.log(options.max_zoom))))
+    height, width = mask.shape
+    left, top = rng.uniform(0, 1, 2) * (1 - zoom) * (width, height)
+    inverse = (1 / zoom, 0.0, -left / zoom, 0.0, 1 / zoom, -top / zoom)
+    pixels = Image.fromarray(np.ascontiguousarray(canvas)).transform(
+        (width, height),
+        Image.Transform.AFFINE,
+        inverse,
+        Image.Resampling.BILINEAR,
+        fillcolor=(options.fill,) * 3,
+    )
+    moved = Image.fromarray(np.ascontiguousarray(mask)).transform(
+        (width, height), Image.Transform.AFFINE, inverse, Image.Resampling.NEAREST, fillcolor=IGNORED
+    )
+    return recolored(np.asarray(pixels), options.color, rng), np.asarray(moved)
+
+
+def mask_batches(
+    samples: Sequence[MaskSample],
+    *,
+    epoch: int,
+    seed: int,
+    batch_size: int,
+    options: AugmentOptions | None,
+    shard: Shard = ALONE,
+) -> Iterator[MaskBatch]:
+    """Yield one epoch's batches for one worker, in an order and with views that (seed, epoch) decide."""
+    order = np.random.default_rng([seed, epoch]).permutation(len(samples))
+    stride = batch_size * shard.world_size
+    for step in range(steps_per_epoch(len(samples), batch_size, shard.world_size)):
+        first = step * stride + shard.rank * batch_size
+        views = [
+            (samples[index].canvas, samples[index].mask)
+            if options is None
+            else mask_view(samples[index], options, np.random.default_rng([seed, epoch, index]))
+            for index in order[first : first + batch_size].tolist()
+        ]
+        canvases, masks = (torch.from_numpy(np.stack([view[k] for view in views])) for k in (0, 1))
+        yield MaskBatch(canvases, masks)
