@@ -73,8 +73,8 @@ def train(
     loss: Annotated[
         str | None,
         typer.Option(
-            help="Of YOLOv3: paper or dense; of segmenters: cross_entropy, dice, focal, border, or some joined "
-            "by +.",
+            help="Of YOLOv3: paper or dense; of segmenters: cross_entropy, dice, focal, border, or several, "
+            "as focal+dice.",
             rich_help_panel=DETECTORS,
         ),
     ] = None,
@@ -143,7 +143,7 @@ def train(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a detector, a segmenter, an autoencoder or a patch memory; killed runs continue where they were."""
+    """Train a detector, segmenter, autoencoder or patch memory; killed runs continue where they were."""
     content: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,

@@ -1,4 +1,4 @@
-"""Starting a detector or segmenter from weights that were made for something else: other classes, or a classifier."""
+"""Starting a detector or segmenter from weights made for something else: other classes, or a classifier."""
 
 from __future__ import annotations
 

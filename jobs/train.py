@@ -1,4 +1,4 @@
-"""Train on Ray Train: detectors on images with boxes, segmenters on images with masks, autoencoders and memories on normal images.
+"""Train on Ray Train: detectors and segmenters on datasets, autoencoders and memories on normal images.
 
 Killing a run at any time and starting it again with the same spec continues after the last finished epoch,
 and makes the same steps as a run that was never interrupted. A run that has ended is not repeated.

@@ -93,7 +93,7 @@ def read_masks(
 
 
 def _pairs(names: Sequence[str], images: str, masks: str) -> dict[str, str]:
-    """The mask of each image: `images/a/b.jpg` has `masks/a/b.png`, `train/images/b.jpg` `train/masks/b.png`."""
+    """The mask of each image: of `images/a/b.jpg` it is `masks/a/b.png`, below any folder."""
     by_stem = {
         PurePosixPath(name).with_suffix(""): name
         for name in names
