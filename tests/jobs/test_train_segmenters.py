@@ -1,4 +1,4 @@
-"""A small sibling of every segmenter through a training run without Ray, its last step, and its checkpoint."""
+"""A small sibling of every segmenter through a training run without Ray, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_data_that_no_worker_could_train_with(data: Path, tmp_path: Path) -> Non
     for k in range(4):
         draw_discs(broken / ("val" if k > 1 else "train"), str(k), k)
     (broken / "train" / "masks" / "0.png").write_bytes(b"no mask")
-    with pytest.raises(SpecError, match="1 of 2 images of .* cannot be used. 1 masks that cannot be read"):
+    with pytest.raises(SpecError, match=r"1 of 2 images of .* cannot be used\. 1 masks that cannot be read"):
         SegmenterRun(make_spec(broken, tmp_path, "unet"), ALONE)
 
 
