@@ -15,6 +15,7 @@ from cluster.image_commands import compress, decompress, denoise, generate, redu
 from cluster.job_commands import annotate, run, track
 from cluster.options import Endpoint, Json, Profile, Region
 from cluster.propose_command import propose
+from cluster.segment_command import segment
 from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.train_command import train
 
@@ -36,7 +37,7 @@ JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Models and samples",
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    JOBS: (annotate, track, propose, run),
+    JOBS: (annotate, segment, track, propose, run),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
@@ -82,7 +83,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="Ground truth: COCO JSON of detections or proposals; MOT text (a file or folder) of "
-            "tracks; of scans, the dataset's folder, in the layout of MVTec AD; of an index none: folders "
+            "tracks; of class maps, the folder of a dataset of masks; of scans, the dataset's folder, in the "
+            "layout of MVTec AD; of an index none: folders "
             "are its labels."
         ),
     ] = None,
@@ -105,17 +107,19 @@ def evaluate(
 ) -> None:
     """Measure a run, or a detector, against ground truth.
 
-    COCO's metrics of detections; recall and MABO of proposals; HOTA, MOTA and IDF1 of tracks; AUROC, average
+    COCO's metrics of detections; mean IoU, Dice and boundary F1 of class maps; recall and MABO of proposals; HOTA, MOTA and IDF1 of tracks; AUROC, average
     precision and AUPRO of scans; precision, recall and mean average precision of an index.
     """
     from cluster.listing import (
         print_anomalies,
         print_evaluation,
+        print_maps,
         print_proposals,
         print_retrieval,
         print_tracking,
     )
     from jobs.evaluate_anomalies import evaluate_anomalies, is_scan_folder
+    from jobs.evaluate_maps import evaluate_maps_of, is_segment_run
     from jobs.evaluate_proposals import evaluate_proposal_run, is_propose_run
     from jobs.storage import Access
 
@@ -139,6 +143,8 @@ def evaluate(
             from jobs.evaluate import evaluate_run
 
             print_evaluation(evaluate_run(run, truth, access=access), as_json=as_json)
+        elif is_segment_run(run, access):
+            print_maps(evaluate_maps_of(run, truth, access=access), as_json=as_json)
         elif is_scan_folder(run, access):
             print_anomalies(evaluate_anomalies(run, truth, access=access), as_json=as_json)
         else:

@@ -31,6 +31,7 @@ class ModelFacts:
         scores: the anomaly scores that it gives, the default first.
         embedding_size: numbers of its embeddings; None where there are none.
         reconstructs: whether it is an autoencoder.
+        segments: whether it is a segmenter.
     """
 
     input_spec: InputSpec
@@ -40,6 +41,7 @@ class ModelFacts:
     scores: tuple[ScoreName, ...] = ()
     embedding_size: int | None = None
     reconstructs: bool = False
+    segments: bool = False
 
 
 def check_reconstructs(facts: ModelFacts, name: str) -> None:
@@ -99,6 +101,7 @@ def inspect_model(source: ModelSource) -> ModelFacts:
     from cvcore.detect.base import Detector
     from cvcore.models import build_model
     from cvcore.retrieve.embed import embedding_size_of
+    from cvcore.segment.base import Segmenter
 
     torch.set_num_threads(1)
     model = build_model(source)
@@ -115,4 +118,5 @@ def inspect_model(source: ModelSource) -> ModelFacts:
         scores,
         embedding_size_of(model),
         isinstance(model, Autoencoder),
+        isinstance(model, Segmenter),
     )

@@ -15,6 +15,7 @@ FOUND = {
     "calibrate": "anomalies",
     "embed": "embeddings",
     "propose": "proposals",
+    "segment": "maps",
     "denoise": "pictures",
     "compress": "codes",
 }

@@ -43,6 +43,8 @@ def to_detect(spec: PipelineSpec) -> Purpose:
     assert isinstance(spec, AnnotateSpec)
 
     def task(facts: ModelFacts) -> Task:
+        if facts.segments:
+            raise ModelError(f"{spec.model.name} is a segmenter: veedor segment runs it")
         if not facts.detects:
             raise ModelError(
                 f"{spec.model.name} is not a detector: annotate needs one (veedor models lists them)"

@@ -127,6 +127,21 @@ def propose_schema() -> pa.Schema:
     return pa.schema([*ROW_FIELDS, pa.field("proposals", pa.list_(proposal))])
 
 
+def segment_schema() -> pa.Schema:
+    """One row for each input of a segment job, those that failed included.
+
+    `map` is a palette PNG of class ids at the source image's size; `classes` are those that are in it.
+    """
+    area = pa.struct(
+        [
+            pa.field("label", pa.string()),
+            pa.field("label_id", pa.int32()),
+            pa.field("pixels", pa.int64()),
+        ]
+    )
+    return pa.schema([*ROW_FIELDS, pa.field("classes", pa.list_(area)), pa.field("map", pa.binary())])
+
+
 def restore_schema() -> pa.Schema:
     """One row for each input of a denoise job: `image` is a PNG on the model's canvas.
 

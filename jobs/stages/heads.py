@@ -25,7 +25,17 @@ from jobs.schemas import embed_schema, score_schema
 from jobs.stages.image_heads import CodeHead, RestoreHead
 from jobs.stages.propose_head import ProposeHead
 from jobs.stages.rows import NON_FINITE, Failure, carried_columns, result_table, table_of
-from jobs.stages.tasks import CodeTask, DetectTask, EmbedTask, ProposeTask, RestoreTask, ScoreTask, Task
+from jobs.stages.segment_head import SegmentHead
+from jobs.stages.tasks import (
+    CodeTask,
+    DetectTask,
+    EmbedTask,
+    ProposeTask,
+    RestoreTask,
+    ScoreTask,
+    SegmentTask,
+    Task,
+)
 
 
 class Head(Protocol):
@@ -59,6 +69,8 @@ def make_head(source: ModelSource, task: Task, device: torch.device) -> Head:
             return CodeHead(model, task)
         case ProposeTask():
             return ProposeHead(model, task)
+        case SegmentTask():
+            return SegmentHead(model, task)
 
 
 class DetectHead:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from cvcore.anomaly.options import ScoreName, ScoreOptions
 from cvcore.propose.options import SelectiveSearchOptions
+from cvcore.image.limits import DecodeLimits
 from cvcore.types import DetectOptions
+from jobs.storage import Access
 
 if TYPE_CHECKING:
     from cvcore.anomaly.calibration import Calibration
@@ -71,4 +73,19 @@ class ProposeTask:
     options: SelectiveSearchOptions
 
 
-Task = DetectTask | ScoreTask | EmbedTask | RestoreTask | CodeTask | ProposeTask
+@dataclass(frozen=True)
+class SegmentTask:
+    """Give every pixel a class.
+
+    Attributes:
+        tile_px, overlap_px: see `cvcore.segment.tiling.TileOptions`; None looks at whole canvases.
+        limits, access: of reading images again, which tiles need.
+    """
+
+    tile_px: int | None
+    overlap_px: int
+    limits: DecodeLimits
+    access: Access
+
+
+Task = DetectTask | ScoreTask | EmbedTask | RestoreTask | CodeTask | ProposeTask | SegmentTask

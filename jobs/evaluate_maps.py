@@ -1,0 +1,74 @@
+"""Measuring a segment run against a dataset of masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from cvcore.datasets.mask_files import read_mask
+from cvcore.errors import SpecError
+from cvcore.metrics.segmentation import SegmentationMetrics, SegmentationScores
+from jobs.evaluate import iter_rows
+from jobs.masks import open_masks
+from jobs.run_folder import RunFolder, read_job
+from jobs.storage import Access, open_store, resolve_location
+
+
+@dataclass(frozen=True)
+class MapEvaluation:
+    """A run's metrics over the images that it and the dataset have in common.
+
+    Attributes:
+        labels: of the metrics' classes.
+        num_missing: images of the dataset that are not in the run, or whose masks cannot be used.
+        num_failed: that failed in the run; they count in no metric.
+    """
+
+    metrics: SegmentationMetrics
+    labels: tuple[str, ...]
+    num_images: int
+    num_missing: int
+    num_failed: int
+
+
+def is_segment_run(run: str, access: Access) -> bool:
+    """Whether a folder is the --out of a segment job."""
+    folder = RunFolder(resolve_location(run).rstrip("/"))
+    record = read_job(folder, open_store(folder.uri, access))
+    return record is not None and record.job == "segment"
+
+
+def evaluate_maps_of(run: str, truth: str, *, access: Access) -> MapEvaluation:
+    """Compare a run's maps with masks, image by the end of its name.
+
+    Raises:
+        SpecError: if nothing of the dataset is in the run, or the model names other classes.
+    """
+    folder = RunFolder(resolve_location(run).rstrip("/"))
+    record = read_job(folder, open_store(folder.uri, access))
+    assert record is not None, "is_segment_run has looked"
+    source = open_masks(truth, access)
+    dataset = source.read()
+    labels = tuple(record.model["labels"])
+    if labels != dataset.labels:
+        raise SpecError(f"{truth} has the classes {dataset.labels}, the run's model {labels}")
+    loader, scores = source.loader(dataset), SegmentationScores(len(labels))
+    wanted = {PurePosixPath(image.name).parts: image for image in dataset.images}
+    lengths = sorted({len(parts) for parts in wanted}, reverse=True)
+    seen = failed = 0
+    for row in iter_rows(folder, access):
+        parts = PurePosixPath(row["uri"]).parts
+        image = next((wanted[parts[-n:]] for n in lengths if parts[-n:] in wanted), None)
+        if image is None:
+            continue
+        if row["map"] is None:
+            failed += 1
+            continue
+        mask = loader.load(image, height=row["height"], width=row["width"])
+        if mask is not None:
+            scores.add(mask, read_mask(row["map"], name=row["uri"]))
+            seen += 1
+    if not seen:
+        raise SpecError(f"no image of {truth} is in the run {run}: file names are compared from their end")
+    missing = len(dataset.images) - seen - failed
+    return MapEvaluation(scores.result(), labels, seen, missing, failed)
