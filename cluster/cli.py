@@ -15,8 +15,8 @@ from cluster.image_commands import compress, decompress, denoise, generate, redu
 from cluster.job_commands import annotate, run, track
 from cluster.options import Endpoint, Json, Profile, Region
 from cluster.propose_command import propose
-from cluster.segment_command import segment
 from cluster.retrieval_commands import duplicates, embed, index, search
+from cluster.segment_command import segment
 from cluster.train_command import train
 
 app = typer.Typer(
@@ -107,8 +107,9 @@ def evaluate(
 ) -> None:
     """Measure a run, or a detector, against ground truth.
 
-    COCO's metrics of detections; mean IoU, Dice and boundary F1 of class maps; recall and MABO of proposals; HOTA, MOTA and IDF1 of tracks; AUROC, average
-    precision and AUPRO of scans; precision, recall and mean average precision of an index.
+    COCO's metrics of detections; mean IoU, Dice and boundary F1 of class maps; recall and MABO of proposals;
+    HOTA, MOTA and IDF1 of tracks; AUROC, average precision and AUPRO of scans; precision, recall and mean
+    average precision of an index.
     """
     from cluster.listing import (
         print_anomalies,

@@ -20,7 +20,7 @@ from jobs.stages.tasks import SegmentTask, Task
 class SegmentSection(Section):
     """How images are looked at: whole, on the model's canvas, or by tiles at their own scale.
 
-    `tile` and `overlap` are pixels (see `cvcore.segment.tiling.TileOptions`); without a tile images are whole.
+    `tile` and `overlap` are pixels (see `cvcore.segment.tiling.TileOptions`).
     """
 
     tile: Annotated[int, Field(ge=16)] | None = None

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cvcore.anomaly.options import ScoreName, ScoreOptions
-from cvcore.propose.options import SelectiveSearchOptions
 from cvcore.image.limits import DecodeLimits
+from cvcore.propose.options import SelectiveSearchOptions
 from cvcore.types import DetectOptions
 from jobs.storage import Access
 
