@@ -38,7 +38,7 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
-	for peer in daft video_peers track_peers anomaly_peers proposal_peers; do test -d $(VENV)/$$peer || \
+	for peer in daft video_peers track_peers anomaly_peers proposal_peers segment_peers; do test -d $(VENV)/$$peer || \
 		$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/$$peer -r benchmarks/peers/$$peer.txt || exit 1; done
 	for script in $(BENCHMARKS); do $(BIN)/python $$script --json || exit 1; done
 	$(BIN)/python benchmarks/table.py

@@ -94,8 +94,8 @@ class SegmenterRun:
         found = report.found
         assert found is not None
         per_class = zip(self.labels, found.class_iou, strict=True)
-        data = {"images": len(self._train.samples), "failures": dict(self._train.failures)}
-        data["images"] += sum(self._train.failures.values())
+        failures = dict(self._train.failures)
+        data = {"images": len(self._train.samples) + sum(failures.values()), "failures": failures}
         figures = {
             "miou": found.mean_iou,
             "dice": found.mean_dice,
