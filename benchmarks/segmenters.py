@@ -4,9 +4,10 @@
 
 ISBI 2012's 30 images with masks: 24 are learnt from, the 6 of `lists/membrane_held_out.txt` are measured,
 with the weights after the last epoch, so that nothing is chosen by them. All train on two threads by the loop
-that `veedor train` runs in its worker, with the same views, loss, schedule and number of steps; the peer's network
-too, whose decoder is as wide as makes its parameters about as many as our U-Net's. FCN starts from ImageNet's
-SqueezeNet. Foreground is the membrane. Images a second are of the network and its map, one image at a time.
+that `veedor train` runs in its worker, with the same views, loss, schedule and number of steps; so does the
+peer's network, whose decoder is as wide as makes its parameters about as many as our U-Net's. FCN starts from
+ImageNet's SqueezeNet. Foreground is the membrane. Images a second are of the network and its map, one image
+at a time.
 
 The peer is kept apart: pip install --no-deps --target .venv/segment_peers
 -r benchmarks/peers/segment_peers.txt

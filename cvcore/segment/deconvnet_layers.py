@@ -42,9 +42,10 @@ class DeconvNetwork(nn.Module):
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
         before = 3
-        for wide, count in stages:
+        for level, (wide, count) in enumerate(stages):
             self.down.append(_stage([before] + [wide] * count))
-            self.up.insert(0, _stage([wide] * count + [before if before != 3 else wide], transposed=True))
+            after = before if level else wide
+            self.up.insert(0, _stage([wide] * count + [after], transposed=True))
             before = wide
         self.pool = nn.MaxPool2d(2, return_indices=True)
         self.unpool = Unpooling()
