@@ -22,7 +22,7 @@ from jobs.schemas import segment_schema
 from jobs.stages.decode import process_store
 from jobs.stages.rows import NON_FINITE, Failure, carried_columns, table_of
 from jobs.stages.tasks import SegmentTask
-from jobs.storage import is_s3
+from jobs.storage import StorageError, is_s3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class SegmentHead:
 
     def table(self, batch: pa.Table, found: Mapping[int, Any]) -> pa.Table:
         if self._tiles is not None:
-            uris = batch.column("uri").to_pylist()
-            found = {row: self._tiled(uris[row], self._tiles) for row in found}
+            uris, etags = (batch.column(name).to_pylist() for name in ("uri", "etag"))
+            found = {row: self._tiled(uris[row], etags[row], self._tiles) for row in found}
         schema = segment_schema()
         columns = carried_columns(batch, found, schema)
         rows = [
@@ -73,10 +73,14 @@ class SegmentHead:
         return table_of(batch, columns, schema)
 
     @torch.inference_mode()
-    def _tiled(self, uri: str, tiles: TileOptions) -> Segmented | Failure:
-        body = process_store(is_s3(uri), self._task.access).read(uri)
+    def _tiled(self, uri: str, etag: str, tiles: TileOptions) -> Segmented | Failure:
         try:
+            body = process_store(is_s3(uri), self._task.access).read(uri, etag=etag)
             image = open_image(body, limits=self._task.limits, name=uri)
+        except StorageError as error:
+            if error.whole_store:
+                raise
+            return Failure(error.code, str(error))
         except ImageError as error:
             return Failure(error.code, str(error))
         return self._segmented(segment_tiled(self.model, np.asarray(image), tiles))

@@ -1,0 +1,97 @@
+"""`veedor segment` as it is typed, and what is made of its run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from cluster.cli import app
+from cluster.exits import EXIT_USAGE
+from cvcore.checkpoint import save_checkpoint
+from cvcore.datasets.mask_files import encode_mask, read_mask
+from cvcore.segment.unet import build_unet
+from tests.runs import read_local_rows
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:  # noqa: ARG001
+    """Three images, one of them broken, with masks, and the maps found of them."""
+    folder = tmp_path_factory.mktemp("segment")
+    for kind in ("images", "masks"):
+        (folder / "data" / kind).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for k in range(3):
+        pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "data" / "images" / f"{k}.png")
+        mask = encode_mask((pixels[..., 0] > 128).astype(np.uint8))
+        (folder / "data" / "masks" / f"{k}.png").write_bytes(mask)
+    (folder / "data" / "images" / "2.png").write_bytes(b"no image")
+    torch.manual_seed(1)
+    model = build_unet(width=4, depth=1, padded=True, input_size=32)
+    body = save_checkpoint(
+        model.state_dict(),
+        model="unet",
+        config=model.config,
+        labels=("background", "class 1"),
+        training={},
+    )
+    (folder / "model.safetensors").write_bytes(body)
+    result = run(*command(folder), "--maps", folder / "maps")
+    assert result.exit_code == 0, result.output
+    assert "2 ok, 1 failed, 2 maps" in result.output
+    assert "2 maps:" in result.output
+    return folder
+
+
+def command(folder: Path) -> list[str | Path]:
+    model = folder / "model.safetensors"
+    return ["segment", folder / "data" / "images", "--model", model, "--out", folder / "run", "--actors", "1"]
+
+
+def test_maps_are_written_as_palette_pngs(done: Path) -> None:
+    rows = read_local_rows(done / "run").to_pylist()
+    for row in rows[:2]:
+        path = done / "maps" / Path(row["uri"]).name
+        assert path.read_bytes() == row["map"]
+        assert read_mask(row["map"], name="it").shape == (40, 50)
+        assert sum(each["pixels"] for each in row["classes"]) == 40 * 50
+    assert not (done / "maps" / "2.png").exists()
+
+
+def test_tiles_are_another_job(done: Path) -> None:
+    assert "finished before" in run(*command(done)).output
+    other = run(*command(done), "--tile", "32", "--overlap", "8")
+    assert other.exit_code == EXIT_USAGE
+    assert "tile" in other.output
+    wrong = run(*command(done), "--tile", "32", "--overlap", "20")
+    assert wrong.exit_code == EXIT_USAGE
+    assert "more than half" in wrong.output
+
+
+def test_maps_are_measured_against_masks(done: Path) -> None:
+    result = run("evaluate", done / "run", "--truth", done / "data", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert (found["num_images"], found["num_failed"]) == (2, 1)
+    assert 0 < found["metrics"]["mean_iou"] < 1
+    shown = run("evaluate", done / "run", "--truth", done / "data")
+    assert "mIoU" in shown.output
+
+
+def test_annotate_says_what_runs_a_segmenter(done: Path) -> None:
+    source, model = done / "data" / "images", done / "model.safetensors"
+    result = run("annotate", source, "--model", model, "--out", done / "other")
+    assert result.exit_code != 0
+    assert "veedor segment" in result.output
