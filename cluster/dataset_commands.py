@@ -38,6 +38,9 @@ def check(
     split: Split = None,
     strict: Strict = False,
     images: Annotated[bool, typer.Option("--images", help="Decode every image.")] = False,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Look at masks, which segmenters learn from.")
+    ] = False,
     seed: Seed = 0,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
@@ -45,14 +48,24 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Say what is wrong with a dataset, how often, and what reading it does about that."""
-    from cluster.dataset_listing import print_check
+    from cluster.dataset_listing import print_check, print_mask_check
     from jobs.dataset_check import check_dataset
+    from jobs.mask_check import check_mask_dataset
+    from jobs.masks import open_masks
 
     with usage_errors(as_json=as_json):
-        source = _open(path, _access(profile, endpoint_url, region), seed)
-        found = check_dataset(source, split=split, look="pixels" if images else "sizes")
-        print_check(source, found, as_json=as_json)
-    if strict and found.problems.serious:
+        access = _access(profile, endpoint_url, region)
+        if masks:
+            with_masks = open_masks(path, access, seed=seed)
+            checked = check_mask_dataset(with_masks, split=split)
+            print_mask_check(with_masks.location, checked, as_json=as_json)
+            problems = checked.problems
+        else:
+            source = _open(path, access, seed)
+            found = check_dataset(source, split=split, look="pixels" if images else "sizes")
+            print_check(source, found, as_json=as_json)
+            problems = found.problems
+    if strict and problems.serious:
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jobs.dataset_check import Checked
     from jobs.dataset_convert import Converted
     from jobs.datasets import DatasetSource
+    from jobs.mask_check import CheckedMasks
 
 
 def print_check(source: DatasetSource, found: Checked, *, as_json: bool) -> None:
@@ -36,6 +37,26 @@ def print_check(source: DatasetSource, found: Checked, *, as_json: bool) -> None
         f"  {name or 'all':<8} {count.num_images:>9,} images  {count.num_boxes:>10,} boxes"
         for name, count in found.splits.items()
     ]
+    lines += problem_lines(found.problems)
+    if not found.problems.serious:
+        lines.append("Nothing is wrong.")
+    typer.echo("\n".join(lines))
+
+
+def print_mask_check(location: str, found: CheckedMasks, *, as_json: bool) -> None:
+    """What a dataset of masks has, and its problems."""
+    if as_json:
+        content = {
+            "location": location,
+            "splits": dict(found.splits),
+            "labels": list(found.labels),
+            "problems": problem_facts(found.problems),
+            "ok": not found.problems.serious,
+        }
+        typer.echo(json.dumps(content))
+        return
+    lines = [f"{visible(location)}: masks, {len(found.labels):,} classes"]
+    lines += [f"  {name or 'all':<8} {count:>9,} images" for name, count in found.splits.items()]
     lines += problem_lines(found.problems)
     if not found.problems.serious:
         lines.append("Nothing is wrong.")

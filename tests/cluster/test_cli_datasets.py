@@ -108,6 +108,21 @@ def test_converting_says_what_is_lost(coco: Path, tmp_path: Path) -> None:
     assert "is not empty" in " ".join(again.output.split())
 
 
+def test_masks_are_checked(tmp_path: Path) -> None:
+    for kind, values in (("images", (9, 9)), ("masks", (0, 255))):
+        (tmp_path / kind).mkdir()
+        for k, value in enumerate(values):
+            Image.new("L", (6, 4), value).save(tmp_path / kind / f"{k}.png")
+    found = answer("check", tmp_path, "--masks")
+    assert found["ok"]
+    assert (found["splits"], found["labels"]) == ({"": 2}, ["background", "object"])
+    assert [each["kind"] for each in found["problems"]] == ["mask_without_objects"]
+    Image.new("L", (7, 4), 255).save(tmp_path / "masks" / "1.png")
+    bad = run("check", tmp_path, "--masks", "--strict")
+    assert bad.exit_code == EXIT_FAILED
+    assert "masks of another size than their image" in bad.output
+
+
 def test_a_sheet(coco: Path, tmp_path: Path) -> None:
     result = run("sheet", coco, "--out", tmp_path / "sheet.jpg", "--num", "4")
     assert result.exit_code == 0, result.output
