@@ -32,6 +32,7 @@ class ModelFacts:
         embedding_size: numbers of its embeddings; None where there are none.
         reconstructs: whether it is an autoencoder.
         segments: whether it is a segmenter.
+        stride_px: of a segmenter: tiles begin at multiples of it.
     """
 
     input_spec: InputSpec
@@ -42,6 +43,7 @@ class ModelFacts:
     embedding_size: int | None = None
     reconstructs: bool = False
     segments: bool = False
+    stride_px: int = 1
 
 
 def check_reconstructs(facts: ModelFacts, name: str) -> None:
@@ -119,4 +121,5 @@ def inspect_model(source: ModelSource) -> ModelFacts:
         embedding_size_of(model),
         isinstance(model, Autoencoder),
         isinstance(model, Segmenter),
+        model.stride_px if isinstance(model, Segmenter) and not model.fixed_size else 1,
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cvcore.errors import ModelError
+from cvcore.segment.tiles import tile_spans
 from jobs.model_facts import ModelFacts
 from jobs.outcome import RunResult
 from jobs.progress import Listener
@@ -20,7 +21,7 @@ from jobs.stages.tasks import SegmentTask, Task
 class SegmentSection(Section):
     """How images are looked at: whole, on the model's canvas, or by tiles at their own scale.
 
-    `tile` and `overlap` are pixels (see `cvcore.segment.tiling.TileOptions`).
+    `tile` and `overlap` are pixels (see `cvcore.segment.tiles.TileOptions`).
     """
 
     tile: Annotated[int, Field(ge=16)] | None = None
@@ -75,6 +76,16 @@ def to_segment(spec: SegmentSpec) -> Purpose:
         if not facts.segments:
             raise ModelError(f"{spec.model.name} is no segmenter (veedor models lists them)")
         section = spec.segment
+        if section.tile is not None:
+            try:
+                tile_spans(
+                    2 * section.tile,
+                    tile_px=section.tile,
+                    overlap_px=section.overlap,
+                    stride_px=facts.stride_px,
+                )
+            except ValueError as error:
+                raise ModelError(f"segment.tile: {error}") from error
         return SegmentTask(section.tile, section.overlap, spec.limits.decode_limits(), spec.storage.access())
 
     return Purpose(task)

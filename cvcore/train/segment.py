@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -88,7 +89,8 @@ def segmenter_epochs(
 
     def measure() -> tuple[float, SegmentationMetrics]:
         metrics = evaluate_segmenter(progress.average.model, held_out)
-        return metrics.mean_iou, metrics
+        # Held-out masks in which nothing is judged make every epoch as good as any other.
+        return 0.0 if math.isnan(metrics.mean_iou) else metrics.mean_iou, metrics
 
     return run_epochs(
         progress,

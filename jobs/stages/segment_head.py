@@ -17,7 +17,8 @@ from cvcore.errors import ImageError
 from cvcore.image.decode import open_image
 from cvcore.image.fit import Fit
 from cvcore.segment.base import Segmenter
-from cvcore.segment.tiling import TileOptions, segment_tiled
+from cvcore.segment.tiles import TileOptions
+from cvcore.segment.tiling import segment_tiled
 from jobs.schemas import segment_schema
 from jobs.stages.decode import process_store
 from jobs.stages.rows import NON_FINITE, Failure, carried_columns, table_of

@@ -78,7 +78,7 @@ class SegmentTask:
     """Give every pixel a class.
 
     Attributes:
-        tile_px, overlap_px: see `cvcore.segment.tiling.TileOptions`; None looks at whole canvases.
+        tile_px, overlap_px: see `cvcore.segment.tiles.TileOptions`; None looks at whole canvases.
         limits, access: of reading images again, which tiles need.
     """
 

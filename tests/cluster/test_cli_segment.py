@@ -55,9 +55,9 @@ def done(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:  
     return folder
 
 
-def command(folder: Path) -> list[str | Path]:
+def command(folder: Path, out: str = "run") -> list[str | Path]:
     model = folder / "model.safetensors"
-    return ["segment", folder / "data" / "images", "--model", model, "--out", folder / "run", "--actors", "1"]
+    return ["segment", folder / "data" / "images", "--model", model, "--out", folder / out, "--actors", "1"]
 
 
 def test_maps_are_written_as_palette_pngs(done: Path) -> None:
@@ -78,6 +78,9 @@ def test_tiles_are_another_job(done: Path) -> None:
     wrong = run(*command(done), "--tile", "32", "--overlap", "20")
     assert wrong.exit_code == EXIT_USAGE
     assert "more than half" in wrong.output
+    odd = run(*command(done, "odd"), "--tile", "17", "--overlap", "8")
+    assert odd.exit_code != 0
+    assert "begin at multiples of 2 px" in odd.output
 
 
 def test_maps_are_measured_against_masks(done: Path) -> None:

@@ -12,7 +12,8 @@ from cvcore.segment.base import Segmenter
 from cvcore.segment.deconvnet import build_deconvnet
 from cvcore.segment.fcn import build_fcn
 from cvcore.segment.losses import SegmentLossOptions
-from cvcore.segment.tiling import TileOptions, blend_weights, segment_tiled, segment_tiles, tile_spans
+from cvcore.segment.tiles import TileOptions, blend_weights, tile_spans
+from cvcore.segment.tiling import segment_tiled, segment_tiles
 from cvcore.segment.unet import build_unet
 from cvcore.types import InputSpec
 

@@ -13,7 +13,8 @@ from PIL import Image
 from cvcore.datasets.mask_files import read_mask
 from cvcore.image.fit import plan_fit
 from cvcore.image.limits import DecodeLimits
-from cvcore.segment.tiling import TileOptions, segment_tiled
+from cvcore.segment.tiles import TileOptions
+from cvcore.segment.tiling import segment_tiled
 from cvcore.segment.unet import UNet, build_unet
 from jobs.schemas import segment_schema
 from jobs.stages.decode import decode_inputs
