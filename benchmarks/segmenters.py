@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 from common import Claim, argument_parser, report
-from torch import Tensor
+from torch import Tensor, nn
 
 from cvcore.image.normalize import unit_floats
 from cvcore.metrics.segmentation import SegmentationMetrics
@@ -91,6 +91,8 @@ class PeerUNet(Segmenter):
             in_channels=1,
             classes=len(LABELS),
         )
+        for stage in ("layer3", "layer4"):  # built, and never run at this depth
+            setattr(self.network.encoder, stage, nn.Identity())
 
     def preprocess(self, canvases: Tensor, fits: Any = None) -> Tensor:
         del fits
