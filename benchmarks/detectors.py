@@ -34,7 +34,12 @@ from tests.data import shared_data
 THREADS = 2
 LEAST, BEST = 0.5, 0.85
 IMAGENET = "weights/squeezenet1_1-imagenet/squeezenet1_1.safetensors"
-SQUEEZENET: dict[str, Any] = {"backbone": "squeezenet1_1", "batch_size": 4, "lr": 1e-3}
+SQUEEZENET: dict[str, Any] = {
+    "backbone": "squeezenet1_1",
+    "init": IMAGENET,
+    "batch_size": 4,
+    "lr": 1e-3,
+}
 
 SMALL_IMAGES: dict[str, Any] = {"shortest_edge": 240, "canvas": (240, 320)}
 SMALL_HEAD: dict[str, Any] = {
@@ -75,7 +80,14 @@ RECIPES: dict[str, dict[str, Any]] = {
         },
     },
     "ssd300": {"model": "ssd300", **SQUEEZENET, "batch_size": 8, "epochs": 16, "width": 0.25},
-    "yolov1": {"model": "yolov1_tiny", "width": 0.5, "input_size": 448, "epochs": 36, "batch_size": 8},
+    "yolov1": {
+        "model": "yolov1_squeezenet",
+        "init": IMAGENET,
+        "width": 0.25,
+        "batch_size": 8,
+        "epochs": 30,
+        "lr": 2e-4,
+    },
     "yolov2": {"model": "yolov2", "width": 0.25, "input_size": 320, "epochs": 40, "batch_size": 8},
     "yolov3": {"model": "yolov3", "width": 0.25, "input_size": 320, "epochs": 20, "batch_size": 8},
     "tiny": {"model": "tiny", "input_size": 320, "epochs": 40, "batch_size": 8},
@@ -85,8 +97,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 def make_spec(name: str, out: str) -> DetectorTrainSpec:
     recipe = dict(RECIPES[name])
-    if "backbone" in recipe:
-        recipe["init"] = str(shared_data(IMAGENET))
+    if "init" in recipe:
+        recipe["init"] = str(shared_data(recipe["init"]))
     if recipe["model"] in ("yolov2", "yolov3", "tiny"):
         recipe["anchors"] = "fit"
     data = str(shared_data("detect/bccd"))

@@ -218,7 +218,10 @@ CATALOG: dict[str, ModelEntry] = {
     "yolov1_tiny": _yolo(
         "v1-tiny", "v1 with 8 convolutions and one connected layer", 448, 27_095_374, _YOLO_V1
     ),
-    "yolov1_vgg16": _yolo("v1-vgg16", "YOLO v1 on VGG-16's convolutions", 448, 259_304_830, _YOLO_V1),
+    "yolov1_vgg16": _yolo("v1-vgg16", "YOLO v1 on VGG-16's convolutions", 448, 259_300_606, _YOLO_V1),
+    "yolov1_squeezenet": _yolo(
+        "v1-squeezenet1_1", "YOLO v1 on SqueezeNet's convolutions, for CPUs", 448, 235_869_182, _YOLO_V1
+    ),
     "yolov2": _yolo("v2", "YOLOv2 on Darknet-19, five anchors", 416, 50_655_389, _YOLO_V2),
     "yolov2_tiny": _yolo("v2-tiny", "YOLOv2 with nine convolutions", 416, 15_861_773, _YOLO_V2),
     "yolov3": _yolo("v3", "YOLOv3 on Darknet-53, three scales", 416, 61_626_049, _YOLO_V3),

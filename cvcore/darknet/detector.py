@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from cvcore.backbones.build import BackboneName
+from cvcore.darknet.borrowed import borrow_convolutions
 from cvcore.darknet.cfg import Cfg
 from cvcore.darknet.convolution import ConvolutionBlock
 from cvcore.darknet.heads import decode_head
@@ -29,6 +31,7 @@ class DarknetDetector(DarknetModel, TrainableDetector):
     Attributes:
         config: of `cvcore.detect.yolo.build_darknet`, unless what built it sets another builder's.
         loss_kind: what it is trained by; see `cvcore.darknet.losses`.
+        trunk: the classifier that it begins as, if it does.
 
     v2 and v3 read a letterboxed canvas, as Darknet's `detector test` does; v1 a stretched one, as its
     `yolo test` does.
@@ -52,6 +55,7 @@ class DarknetDetector(DarknetModel, TrainableDetector):
         self.num_anchors = sum(len(head.anchors) for head in cfg.heads if isinstance(head, Yolo | Region))
         self.canvas_step = cfg.stride if self.num_anchors else 0  # v1's connected layers fix the canvas
         self.loss_kind: LossKind = "paper"
+        self.trunk: BackboneName | None = None
         self._other_canvases: dict[tuple[int, int], DarknetNetwork] = {}
         _start_heads(self.network)
         self.eval()
@@ -67,6 +71,13 @@ class DarknetDetector(DarknetModel, TrainableDetector):
         return darknet_losses(
             network.cfg.heads, network(images), truth, height=height, width=width, kind=self.loss_kind
         )
+
+    def load_backbone(self, state: Mapping[str, Tensor], *, name: str) -> None:
+        """See `TrainableDetector.load_backbone` and `borrow_convolutions`."""
+        if self.trunk is None:
+            super().load_backbone(state, name=name)
+        else:
+            borrow_convolutions(self.network, self.trunk, state, name=name)
 
     def with_classes(self, num_classes: int) -> DarknetDetector:
         """The same network for another number of classes, without memory for its weights (on `meta`)."""
