@@ -33,7 +33,7 @@ _NESTINGS = ("state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.")
 # A counter that only training with cumulative statistics reads; old files lack it.
 _OPTIONAL = "num_batches_tracked"
-LEGACY_PICKLE, ZIP = b"\x80", b"PK\x03\x04"
+_PICKLES = (b"\x80", b"PK\x03\x04")
 # What `torch.load` raises on files that are damaged or hold more than tensors.
 _LOAD_ERRORS = (
     pickle.UnpicklingError,
@@ -96,6 +96,11 @@ def is_checkpoint(data: bytes) -> bool:
     return _KEY in _metadata(data)
 
 
+def is_state_dict(data: bytes) -> bool:
+    """Whether `read_state_dict` may read `data`, by its first bytes; Darknet's files begin otherwise."""
+    return _is_safetensors(data) or data.startswith(_PICKLES)
+
+
 def read_checkpoint(data: bytes) -> Checkpoint:
     """Read what `save_checkpoint` wrote.
 
@@ -137,9 +142,9 @@ def read_state_dict(data: bytes, *, name: str, sha256: str | None = None) -> dic
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256.lower():
         raise WeightsError(f"{name} has the SHA-256 {digest}, but {sha256} is pinned: it is another file")
-    if data[8:9] == b"{":
+    if _is_safetensors(data):
         return _unwrap(_read_safetensors(data, name=name), name=name)
-    if data.startswith((ZIP, LEGACY_PICKLE)):
+    if data.startswith(_PICKLES):
         if sha256 is None:
             raise WeightsError(
                 f"{name} is a pickle, which is read only if its digest is pinned. If you trust where it "
@@ -192,9 +197,13 @@ def _check_about(about: Any) -> None:
         raise WeightsError(f"the checkpoint's header is damaged: {', '.join(wrong) or 'labels'}")
 
 
+def _is_safetensors(data: bytes) -> bool:
+    return data[8:9] == b"{"
+
+
 def _metadata(data: bytes) -> dict[str, str]:
     """The string metadata of a safetensors header; empty if `data` is no such file."""
-    if data[8:9] != b"{":
+    if not _is_safetensors(data):
         return {}
     size = int.from_bytes(data[:8], "little")
     if size > len(data) - 8:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -13,6 +14,7 @@ from cvcore.darknet.detector import DarknetDetector
 from cvcore.detect.yolo import Version, build_yolo
 from cvcore.errors import ModelError
 from cvcore.image.normalize import imagenet_floats, unit_floats
+from cvcore.start import start_from
 
 TRUNKS: dict[Version, tuple[str, int]] = {
     "v1-vgg16": ("vgg16", 13),
@@ -29,6 +31,13 @@ def built(version: Version, width: float) -> tuple[DarknetDetector, nn.Module]:
 
 def convolutions(model: nn.Module) -> list[nn.Conv2d]:
     return [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+
+
+def test_starts_from_a_file_of_a_classifiers_weights() -> None:
+    model, classifier = built("v1-squeezenet1_1", width=0.05)
+    start_from(model, safetensors.torch.save(classifier.state_dict()), name="theirs")
+    theirs = classifier.get_submodule("features.3.squeeze").state_dict()
+    assert torch.equal(convolutions(model)[1].weight, theirs["weight"])
 
 
 @every_trunk
