@@ -41,6 +41,8 @@ _PARTS_ANCHORS = (
 )
 _SIZES = MappingProxyType({"v1": 448, "v1-fast": 448, "v1-tiny": 448, "v1-vgg16": 448, "v3-small": 320})
 _SMALL_WIDTH = 16
+# Layers of the classifiers that the papers trained first, where they are not all up to the last pooling.
+_CLASSIFIER_LAYERS = MappingProxyType({"v1": 24, "v1-vgg16": 17, "v2": 23})
 
 
 def build_yolo(
@@ -79,6 +81,7 @@ def build_yolo(
         raise ValueError(f"{version} has the loss of its paper only, got loss {loss!r}")
     model = DarknetDetector.from_cfg(_cfg(version, shape, chosen, kind), labels=names)
     model.loss_kind = kind
+    model.num_backbone_layers = _CLASSIFIER_LAYERS.get(version, model.num_backbone_layers)
     model.config = {
         "version": version,
         "input_size": size,
