@@ -4,8 +4,8 @@
 
 Weights are random, so only the time counts; both sides have the same canvas, number of classes, thresholds,
 proposals and threads, and one image at a time, which is in memory. On a CPU with one thread, processor time
-is counted, so that whatever else runs on the machine takes from neither. Models that are too slow for a CPU at
-their papers' size are measured on a smaller canvas, or with fewer regions, as the table says. What is
+is counted, so that whatever else runs on the machine takes from neither. Models that are too slow for a CPU
+at their papers' size are measured on a smaller canvas, or with fewer regions, as the table says. What is
 compared runs in turns; medians count.
 """
 

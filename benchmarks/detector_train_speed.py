@@ -1,4 +1,4 @@
-"""Training images a second of detectors: `veedor train`'s loop, against a plain one with a DataLoader, in turns.
+"""Training images a second of detectors: `veedor train`'s loop, against a plain one with a DataLoader.
 
     python benchmarks/detector_train_speed.py [--json] [--only NAME ...] [--rounds 3]
 
