@@ -116,13 +116,9 @@ class ConvolutionBlock(nn.Module):
 
     def _pack(self, weight: Tensor) -> Tensor | None:
         conv = self.conv
-        if (
-            weight.device.type != "cpu"
-            or weight.dtype != torch.float32
-            or not torch.backends.mkldnn.is_available()
-        ):
+        if weight.device.type != "cpu" or weight.dtype != torch.float32 or not torch._C._has_mkldnn:
             return None
-        packed: Tensor = torch._C._nn.mkldnn_reorder_conv2d_weight(
+        packed: Tensor = torch.ops.aten.mkldnn_reorder_conv2d_weight(
             weight.contiguous().to_mkldnn(),
             conv.padding,
             conv.stride,
@@ -151,7 +147,7 @@ class ConvolutionBlock(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         folded = self.folded_bias is not None
         self.unfold()
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if folded:
             self.fold()
         return self

@@ -126,7 +126,7 @@ def build_fast_rcnn(
     check_counts(counts | ({} if narrow_to is None else {"narrow_to": narrow_to}))
     height, width = canvas
     trunk = Trunk(backbone, stride=stride, frozen_convs=frozen_convs)
-    return FastRcnn(
+    model = FastRcnn(
         names,
         spec=InputSpec(height, width, fit="shortest_edge", shortest_edge_px=shortest_edge),
         trunk=trunk,
@@ -153,3 +153,4 @@ def build_fast_rcnn(
             **counts,
         },
     )
+    return model.to(memory_format=torch.channels_last)

@@ -195,7 +195,7 @@ def build_faster_rcnn(
     check_counts(counts | ({} if narrow_to is None else {"narrow_to": narrow_to}))
     height, width = canvas
     trunk = Trunk(backbone, stride=stride, frozen_convs=frozen_convs)
-    return FasterRcnn(
+    model = FasterRcnn(
         names,
         spec=InputSpec(height, width, fit="shortest_edge", shortest_edge_px=shortest_edge),
         trunk=trunk,
@@ -228,3 +228,4 @@ def build_faster_rcnn(
             **counts,
         },
     )
+    return model.to(memory_format=torch.channels_last)
