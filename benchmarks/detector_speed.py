@@ -39,7 +39,7 @@ from cvcore.types import DetectOptions
 
 OPTIONS = DetectOptions(min_score=0.05, nms_iou=0.45, max_detections=100)
 NUM_CLASSES = 20
-SIDE = {"faster_rcnn": 256, "fast_rcnn": 256, "rcnn": 256, "yolov3": 320}
+SIDE = {"faster_rcnn": 400, "fast_rcnn": 256, "rcnn": 256, "yolov3": 320}
 """Canvases where the catalogue's is too large for a CPU, pixels."""
 REGIONS = 100
 """Given ones, of R-CNN and Fast R-CNN, whose papers have 2,000."""

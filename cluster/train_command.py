@@ -183,7 +183,7 @@ def train(
         "loss": loss,
         "multi_scale": multi_scale,
         "anchors": anchors,
-        "augment": None if augment is None else _steps(augment),
+        "augment": None if augment is None else augment_steps(augment),
         "freeze": freeze,
         "weight_decay": weight_decay,
         "grad_clip": grad_clip,
@@ -222,7 +222,7 @@ def train(
         raise typer.Exit(EXIT_INTERRUPTED) from error
 
 
-def _steps(text: str) -> list[str]:
+def augment_steps(text: str) -> list[str]:
     """The names between commas; nothing for `none`."""
     return [] if text == "none" else [name.strip() for name in text.split(",")]
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
-from torchvision.transforms.v2._utils import query_size
 
 from cvcore.train.views import moved_boxes
 
@@ -26,7 +25,7 @@ class Turn(v2.Transform):  # type: ignore[misc]
     """A turn by quarters on a square canvas, by halves on another; exact in pixels and boxes."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        height, width = query_size(flat_inputs)
+        height, width = v2.query_size(flat_inputs)
         step = 1 if height == width else 2
         return {"quarters": step * int(torch.randint(4 // step, ()))}
 
@@ -68,7 +67,7 @@ class Jitter(v2.Transform):  # type: ignore[misc]
         self.min_visible, self.fill = min_visible, fill
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        height, width = query_size(flat_inputs)
+        height, width = v2.query_size(flat_inputs)
         share, *corner = torch.rand(3).tolist()
         zoom = self.min_zoom * (self.max_zoom / self.min_zoom) ** share
         size = (max(1, round(height * zoom)), max(1, round(width * zoom)))
