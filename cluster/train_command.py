@@ -42,6 +42,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Of the whole run.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in one step of one worker.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    warmup_steps: Annotated[int | None, typer.Option(help="Steps of the learning rate's rise.")] = None,
     patience: Annotated[int | None, typer.Option(help="End after so many epochs without a gain.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
@@ -82,9 +83,31 @@ def train(
         str | None,
         typer.Option(help="default, or fit: clustered from the boxes.", rich_help_panel=DETECTORS),
     ] = None,
-    turn: Annotated[
-        bool | None,
-        typer.Option(help="Turn and mirror images; not where up means something.", rich_help_panel=DETECTORS),
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="Steps of the training views, by commas: flip, turn, jitter, crop, zoom, hsv, colour, "
+            "mosaic; or none. Default what the model's paper has.",
+            rich_help_panel=DETECTORS,
+        ),
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            help="What does not learn: backbone, a number of first convolutions, or where parameters' names "
+            "begin.",
+            rich_help_panel=DETECTORS,
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Of kernels and matrices.", rich_help_panel=DETECTORS)
+    ] = None,
+    grad_clip: Annotated[
+        float | None, typer.Option(help="Greatest norm of the gradient.", rich_help_panel=DETECTORS)
+    ] = None,
+    average_decay: Annotated[
+        float | None,
+        typer.Option(help="Of the averaged weights; 0 averages nothing.", rich_help_panel=DETECTORS),
     ] = None,
     width: Annotated[
         float | None,
@@ -143,6 +166,7 @@ def train(
         "epochs": epochs,
         "batch_size": batch_size,
         "lr": lr,
+        "warmup_steps": warmup_steps,
         "patience": patience,
         "precision": precision,
         "seed": seed,
@@ -159,7 +183,11 @@ def train(
         "loss": loss,
         "multi_scale": multi_scale,
         "anchors": anchors,
-        "turn": turn,
+        "augment": None if augment is None else augment_steps(augment),
+        "freeze": freeze,
+        "weight_decay": weight_decay,
+        "grad_clip": grad_clip,
+        "average_decay": average_decay,
         "width": width,
         "depth": depth,
         "latent_size": latent_size,
@@ -192,6 +220,11 @@ def train(
     except KeyboardInterrupt as error:
         typer.echo("interrupted: run the same command again to continue after the last epoch", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+def augment_steps(text: str) -> list[str]:
+    """The names between commas; nothing for `none`."""
+    return [] if text == "none" else [name.strip() for name in text.split(",")]
 
 
 def _settings(pairs: list[str]) -> dict[str, Any]:

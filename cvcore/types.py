@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 FitMode = Literal["letterbox", "stretch", "shortest_edge"]
 
+Augmentation = Literal["flip", "turn", "jitter", "crop", "zoom", "hsv", "colour", "mosaic"]
+"""A step of training views; see `cvcore.train.augment.AugmentOptions`."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:

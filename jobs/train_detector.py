@@ -21,11 +21,13 @@ from cvcore.start import start_from
 from cvcore.train.augment import AugmentOptions
 from cvcore.train.batches import Batch, Shard, collate, plain_view, steps_per_epoch
 from cvcore.train.epochs import ShareScore, Standing
+from cvcore.train.freeze import freeze
 from cvcore.train.loop import DetectorLoss, detector_loss, evaluate
+from cvcore.train.mosaic import NUM_TILES
 from cvcore.train.progress import Progress
 from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
 from cvcore.train.samples import Dataset, load_samples
-from cvcore.types import InputSpec
+from cvcore.types import Augmentation, InputSpec
 from jobs.datasets import DatasetSource, open_dataset
 from jobs.model_files import pin_of, read_part
 from jobs.storage import StorageError
@@ -61,12 +63,17 @@ class DetectorRun:
     def progress(self, network: nn.Module, *, bf16: bool) -> DetectorProgress:
         compute = detector_loss(self.model, network, bf16=bf16)
         steps = steps_per_epoch(len(self._train.samples), self.spec.batch_size, self._shard.world_size)
+        decay = self.spec.average_decay
+        if decay is None:
+            decay = average_decay(self.spec.epochs * steps)
         return Progress(
             self.model,
             network,
             compute,
-            optimize_options(self.spec, steps, weight_decay=self.spec.weight_decay),
-            average_decay=average_decay(self.spec.epochs * steps),
+            optimize_options(
+                self.spec, steps, weight_decay=self.spec.weight_decay, grad_clip=self.spec.grad_clip
+            ),
+            average_decay=decay,
         )
 
     def reports(
@@ -76,7 +83,7 @@ class DetectorRun:
             progress,
             self._train,
             self._held_out,
-            _run_options(self.spec, self.model),
+            run_options(self.spec, self.model),
             first_epoch=first_epoch,
             standing=standing,
             shard=self._shard,
@@ -143,6 +150,13 @@ def check_detector_data(spec: DetectorTrainSpec) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "for .* copying from a non-meta parameter")
             _start(planned, spec.init, spec)
+    if spec.freeze is not None:
+        freeze(planned, spec.freeze)
+    if "mosaic" in _steps(spec, planned) and len(train.dataset.images) < NUM_TILES:
+        raise SpecError(
+            f"mosaic joins {NUM_TILES} images, {train.name} has {len(train.dataset.images)}: leave it out of "
+            "augment"
+        )
 
 
 @dataclass(frozen=True)
@@ -206,6 +220,8 @@ def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDet
     model = _build(spec, labels, more)
     if spec.init is not None:
         _start(model, spec.init, spec)
+    if spec.freeze is not None:
+        freeze(model, spec.freeze)
     if isinstance(model, ProposalDetector):
         train, held_out = (_with_proposals(dataset, model) for dataset in (train, held_out))
     return train, held_out, model
@@ -264,13 +280,25 @@ def _clustered(train: Dataset, num_anchors: int, seed: int) -> list[list[float]]
     return found
 
 
-def _run_options(spec: DetectorTrainSpec, model: TrainableDetector) -> RunOptions:
+def run_options(spec: DetectorTrainSpec, model: TrainableDetector) -> RunOptions:
+    """What a spec says of a run of `model`."""
     canvas = model.input_spec
-    augment = AugmentOptions(
-        turn=spec.turn, color=spec.color, fill=canvas.fill, min_zoom=spec.min_zoom, max_zoom=spec.max_zoom
-    )
+    steps = _steps(spec, model)
+    augment = AugmentOptions(steps, min_zoom=spec.min_zoom, max_zoom=spec.max_zoom, fill=canvas.fill)
     sizes = _sizes(canvas, model.canvas_step) if spec.multi_scale else ()
-    return RunOptions(spec.epochs, spec.batch_size, spec.seed, augment, patience=spec.patience, sizes=sizes)
+    return RunOptions(
+        spec.epochs,
+        spec.batch_size,
+        spec.seed,
+        augment if steps else None,
+        patience=spec.patience,
+        sizes=sizes,
+    )
+
+
+def _steps(spec: DetectorTrainSpec, model: TrainableDetector) -> tuple[Augmentation, ...]:
+    """Of the training views: those asked for, or those of the model's family."""
+    return model.augmentation if spec.augment is None else spec.augment
 
 
 def _sizes(canvas: InputSpec, step: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cvcore.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from cvcore.train.epochs import EpochReport, ShareScore, Standing
-from cvcore.train.progress import WEIGHT_DECAY, OptimizeOptions, Progress
+from cvcore.train.progress import GRAD_CLIP, WEIGHT_DECAY, OptimizeOptions, Progress
 from jobs.storage import join, open_store
 from jobs.train_spec import EpochRecord, EpochsTrainSpec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, save_run
@@ -67,7 +67,11 @@ class Finished:
 
 
 def optimize_options(
-    spec: EpochsTrainSpec, steps_per_epoch: int, *, weight_decay: float = WEIGHT_DECAY
+    spec: EpochsTrainSpec,
+    steps_per_epoch: int,
+    *,
+    weight_decay: float = WEIGHT_DECAY,
+    grad_clip: float = GRAD_CLIP,
 ) -> OptimizeOptions:
     """The schedule of a run."""
     total_steps = spec.epochs * steps_per_epoch
@@ -76,6 +80,7 @@ def optimize_options(
         total_steps=total_steps,
         warmup_steps=min(spec.warmup_steps, total_steps // 4),
         weight_decay=weight_decay,
+        grad_clip=grad_clip,
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cvcore.catalog import CATALOG, is_cfg
 from cvcore.errors import SpecError, did_you_mean
-from jobs.spec import Fraction, LimitsSection, Location, Section, SourceSection, StorageSection, validate_spec
+from cvcore.types import Augmentation
+from jobs.spec import LimitsSection, Location, Section, SourceSection, StorageSection, validate_spec
 from jobs.storage import Access
 
 PROGRESS_ONLY = {"max_failures", "num_threads", "gpus_per_worker", "storage", "max_cached_bytes"}
@@ -93,12 +94,17 @@ class DetectorTrainSpec(EpochsTrainSpec):
         init: weights to start from: a checkpoint of the same architecture, with these or other classes;
             Darknet `.weights`, whole or partial; a torchvision classifier's, for models that have its trunk.
         sha256: pin of `init`; required for .pt and .pth files.
-        turn: whether views may be turned and mirrored in every way; set to false where up means something.
-        color: strength of the random colour changes.
-        min_zoom, max_zoom: range of the random scale.
+        freeze: what does not learn: `backbone`, a number of first convolutions, or where parameters' names
+            begin; see `cvcore.train.freeze`.
+        augment: steps of the training views, see `cvcore.train.augment.AugmentOptions`; none shows images as
+            they are, None takes those of the model's family.
+        min_zoom, max_zoom: range of the scale of `jitter`.
         multi_scale: another canvas, from 0.75 to 1.5 times the model's, every ten steps; of models that read
             any.
         weight_decay: of kernels and matrices.
+        grad_clip: greatest norm of the gradient.
+        average_decay: of the averaged weights, which are measured and kept: 0 takes them as they are, None
+            averages over a tenth of the run, at most 500 steps.
     """
 
     val_data: Location | None = None
@@ -113,12 +119,31 @@ class DetectorTrainSpec(EpochsTrainSpec):
     anchors: Literal["default", "fit"] = "default"
     init: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    turn: bool = True
-    color: Fraction = 0.2
+    freeze: str | None = None
+    augment: tuple[Augmentation, ...] | None = None
     min_zoom: Annotated[float, Field(gt=0)] = 0.75
     max_zoom: Annotated[float, Field(gt=0)] = 1.35
     multi_scale: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
+    grad_clip: Annotated[float, Field(gt=0)] = 10.0
+    average_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _known_steps(cls, steps: Any) -> Any:
+        for step in steps if isinstance(steps, list | tuple) else ():
+            if step not in get_args(Augmentation):
+                raise ValueError(
+                    f"there is no step {step!r}.{did_you_mean(str(step), get_args(Augmentation))} Steps: "
+                    f"{', '.join(get_args(Augmentation))}; or none of them"
+                )
+        return steps
+
+    @model_validator(mode="after")
+    def _some_range(self) -> Self:
+        if self.min_zoom > self.max_zoom:
+            raise ValueError(f"min_zoom {self.min_zoom:g} is above max_zoom {self.max_zoom:g}: swap them")
+        return self
 
     @property
     def config(self) -> dict[str, Any]:

@@ -89,10 +89,12 @@ class DarknetNetwork(nn.Module):
         """
         cfg = resize_cfg(self.cfg, height=height, width=width)
         blocks = [
-            block if any(True for _ in block.parameters()) else build_module(layer)
+            block if any(True for _ in block.parameters()) else build_module(layer).train(self.training)
             for layer, block in zip(cfg.layers, self.blocks, strict=True)
         ]
-        return DarknetNetwork(cfg, blocks=blocks).train(self.training)
+        network = DarknetNetwork(cfg, blocks=blocks)
+        network.training = self.training  # and not what is shared: a frozen norm stays in evaluation
+        return network
 
     def fuse(self) -> Self:
         """Fold batch norms into copies of the kernels, for evaluation mode; parameters are untouched.

@@ -129,7 +129,7 @@ def build_fast_rcnn(
     height, width = canvas
     trunk = build_backbone(backbone, last_stride=stride)
     trunk.freeze_convs(frozen_convs)
-    return FastRcnn(
+    model = FastRcnn(
         names,
         spec=InputSpec(height, width, fit="shortest_edge", shortest_edge_px=shortest_edge),
         trunk=trunk,
@@ -156,3 +156,4 @@ def build_fast_rcnn(
             **counts,
         },
     )
+    return model.to(memory_format=torch.channels_last)

@@ -198,7 +198,7 @@ def build_faster_rcnn(
     height, width = canvas
     trunk = build_backbone(backbone, last_stride=stride)
     trunk.freeze_convs(frozen_convs)
-    return FasterRcnn(
+    model = FasterRcnn(
         names,
         spec=InputSpec(height, width, fit="shortest_edge", shortest_edge_px=shortest_edge),
         trunk=trunk,
@@ -231,3 +231,4 @@ def build_faster_rcnn(
             **counts,
         },
     )
+    return model.to(memory_format=torch.channels_last)

@@ -40,6 +40,8 @@ class Ssd(TrainableDetector):
         clip: whether default boxes end at the canvas's border.
     """
 
+    augmentation = ("colour", "zoom", "crop", "flip")
+
     def __init__(
         self,
         labels: tuple[str, ...],

@@ -56,6 +56,8 @@ _TRUNKS: Mapping[str, BackboneName] = MappingProxyType(
 )
 _V1_SIZE, _SMALL_SIZE, _SIZE = 448, 320, 416
 _SMALL_WIDTH = 16
+# Layers of the classifiers that the papers trained first, where they are not all up to the last pooling.
+_CLASSIFIER_LAYERS = MappingProxyType({"v1": 24, "v1-vgg16": 17, "v1-squeezenet1_1": 44, "v2": 23})
 
 
 def build_yolo(
@@ -95,6 +97,7 @@ def build_yolo(
         raise ValueError(f"{version} has the loss of its paper only, got loss {loss!r}")
     model = DarknetDetector.from_cfg(_cfg(version, shape, chosen, kind), labels=names)
     model.loss_kind, model.trunk = kind, _TRUNKS.get(version)
+    model.num_backbone_layers = _CLASSIFIER_LAYERS.get(version, model.num_backbone_layers)
     model.config = {
         "version": version,
         "input_size": size,

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from cvcore.errors import VeedorError
 from cvcore.train.average import WeightAverage
+from cvcore.train.freeze import hold_frozen_norms
 from cvcore.train.schedule import learning_rate
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B")
 
 WEIGHT_DECAY = 0.02
+GRAD_CLIP = 10.0
 
 Terms = Mapping[str, Tensor]
 """Scalars of a batch; the one called `total` is minimised, the others are told."""
@@ -41,7 +43,7 @@ class OptimizeOptions:
     total_steps: int
     warmup_steps: int
     weight_decay: float = WEIGHT_DECAY
-    grad_clip: float = 10.0
+    grad_clip: float = GRAD_CLIP
 
 
 class Progress(Generic[M, B]):
@@ -97,6 +99,7 @@ class Progress(Generic[M, B]):
             LossIsNotFiniteError: at the first step whose loss is not; nothing has been moved by it.
         """
         self._network.train()
+        hold_frozen_norms(self.model)
         names: list[str] = []
         steps: list[Tensor] = []
         for batch in batches:
