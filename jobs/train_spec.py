@@ -268,12 +268,14 @@ class EpochRecord:
         loss: what was minimised, the mean over the epoch's steps.
         terms: what it is made of, likewise.
         held_out: of the averaged weights, on held-out data.
+        learning_rate: of the last step; None where it was not kept.
     """
 
     epoch: int
     loss: float
     terms: dict[str, float]
     held_out: dict[str, float]
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,10 @@ class TorchvisionSsd(Detector):
         boxes = self._coder.decode(outputs["bbox_regression"].float(), anchors)
         return boxes, outputs["cls_logits"].float()
 
+    def count_boxes(self, images: Tensor) -> int:
+        """See `Detector.count_boxes`: the default boxes."""
+        return int(self(images[:1])[0].shape[1])
+
     def decode(
         self, raw: tuple[Tensor, Tensor], fits: Sequence[Fit], options: DetectOptions
     ) -> list[Detections]:
