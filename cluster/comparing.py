@@ -19,6 +19,9 @@ from jobs.spec import ModelSection
 from jobs.storage import Access
 from jobs.visible import visible
 
+TABLE_WIDTH = 130
+"""Narrower terminals break its lines, which can still be read, rather than its cells."""
+
 
 def run_comparison(
     models: Sequence[str],
@@ -91,9 +94,11 @@ def _tell(display: Display, row: Compared, number: int, total: int) -> None:
 
 def _print(found: Comparison) -> None:
     console = Console(highlight=False, emoji=False)
+    console.width = max(console.width, TABLE_WIDTH)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method", overflow="fold")
     for column in COLUMNS:
-        table.add_column(column.title, justify="right" if column.is_number else "left", overflow="fold")
+        table.add_column(column.title, justify="right", no_wrap=True)
     for cells in table_rows(found):
         table.add_row(*map(visible, cells))
     console.print(table)

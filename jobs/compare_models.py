@@ -96,7 +96,7 @@ def _check_models(sections: Sequence[ModelSection], on: DetectionSplit, access: 
     threads = torch.get_num_threads()
     problems = [(section.name, _misfit(section, on, access)) for section in sections]
     torch.set_num_threads(threads)  # looking at a model takes one, and leaves it so
-    told = [f"{name}: {problem}" for name, problem in problems if problem]
+    told = [f"{name}: {problem.removeprefix(f'{name} ')}" for name, problem in problems if problem]
     if told:
         raise SpecError("these models cannot be compared:\n" + "\n".join(told))
 

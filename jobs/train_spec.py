@@ -13,6 +13,9 @@ from cvcore.errors import SpecError, did_you_mean
 from jobs.spec import Fraction, LimitsSection, Location, Section, SourceSection, StorageSection, validate_spec
 from jobs.storage import Access
 
+HISTORY_NAME = "history.json"
+"""In the folder of a run: its `EpochRecord`s."""
+
 PROGRESS_ONLY = {"max_failures", "num_threads", "gpus_per_worker", "storage", "max_cached_bytes"}
 """Fields that change how a run is carried out, not what it computes."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from jobs.report.evaluation import EVALUATION_STYLES, share_text
 from jobs.report.page import asset_text, content_policy, find_template
 from jobs.report.plot import Axis, Mark, Plot, draw_plot, fit_axis
 from jobs.storage import base_name
+from jobs.train_state import CHECKPOINT_NAME
 from jobs.visible import visible
 
 if TYPE_CHECKING:
@@ -28,12 +29,11 @@ SCATTER_HEADROOM = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its title, what it says of a model, and what the title means."""
+    """One column beside the name: its title, what it says of a model, and what the title means."""
 
     title: str
     read: Callable[[ModelEvaluation], str]
     about: str = ""
-    is_number: bool = True
 
 
 def _speed(number: Callable[[ModelEvaluation], str]) -> Callable[[ModelEvaluation], str]:
@@ -65,7 +65,6 @@ def _batch(found: ModelEvaluation) -> str:
 
 
 COLUMNS = (
-    Column("method", lambda found: found.model, is_number=False),
     Column("mAP@0.5", lambda found: share_text(found.quality.metrics.ap50), "COCO's AP50"),
     Column("AP", lambda found: share_text(found.quality.metrics.ap), "COCO: mean over IoU 0.5 to 0.95"),
     Column("VOC07", lambda found: share_text(found.quality.voc.map07), "11 points, at an IoU of 0.5"),
@@ -82,12 +81,24 @@ COLUMNS = (
 
 def table_rows(found: Comparison) -> list[list[str]]:
     """A row a model, as `COLUMNS` say; of one that failed, its name and dashes."""
-    return [_cells(row) for row in found.rows]
+    names = short_names([row.name for row in found.rows])
+    return [[name, *_figures(row)] for name, row in zip(names, found.rows, strict=True)]
 
 
-def _cells(row: Compared) -> list[str]:
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names of the catalogue as they are, of files and folders their ends, as far as these differ."""
+    ends = [_end(name) for name in names]
+    return [visible(end if ends.count(end) == 1 else name) for name, end in zip(names, ends, strict=True)]
+
+
+def _end(name: str) -> str:
+    folder, _, last = name.rstrip("/").rpartition("/")
+    return base_name(folder) if last == CHECKPOINT_NAME and folder else last
+
+
+def _figures(row: Compared) -> list[str]:
     if row.found is None:
-        return [row.name, "failed", *[DASH] * (len(COLUMNS) - 2)]
+        return ["failed", *[DASH] * (len(COLUMNS) - 1)]
     return [column.read(row.found) for column in COLUMNS]
 
 
@@ -96,8 +107,8 @@ def render_markdown(found: Comparison) -> str:
     lines = [
         f"# Detectors on {_plain(found.caption)}",
         "",
-        "| " + " | ".join(column.title for column in COLUMNS) + " |",
-        "|" + "|".join("---:" if column.is_number else "---" for column in COLUMNS) + "|",
+        "| method | " + " | ".join(column.title for column in COLUMNS) + " |",
+        "|---" + "|---:" * len(COLUMNS) + "|",
         *("| " + " | ".join(map(_plain, cells)) + " |" for cells in table_rows(found)),
         "",
         *(f"* {column.title}: {column.about}" for column in COLUMNS if column.about),
@@ -130,20 +141,20 @@ def render_comparison(found: Comparison) -> str:
         counters=[],
         scatter=scatter_plot(found),
         columns=COLUMNS,
-        rows=[([*map(visible, _cells(row))], row.found is None) for row in found.rows],
+        rows=list(zip(found.rows, table_rows(found), strict=True)),
     )
 
 
 def scatter_plot(found: Comparison) -> Plot | None:
     """mAP at 0.5 over images a second in the best batch; None where nothing was timed."""
     marks = []
-    for k, row in enumerate(found.rows):
+    names = short_names([row.name for row in found.rows])
+    for k, (name, row) in enumerate(zip(names, found.rows, strict=True)):
         if row.found is None or row.found.speed is None:
             continue
         best, ap50 = row.found.speed.best, row.found.quality.metrics.ap50
         title = f"{row.name}: mAP@0.5 {ap50:.3f}, {best.images_per_s:.1f} images/s"
-        name = base_name(row.name.rstrip("/")) or row.name
-        marks.append(Mark(visible(name), visible(title), label_color(k), best.images_per_s, ap50))
+        marks.append(Mark(name, visible(title), label_color(k), best.images_per_s, ap50))
     if not marks:
         return None
     return draw_plot(
@@ -152,5 +163,12 @@ def scatter_plot(found: Comparison) -> Plot | None:
         x_label="images/s in the best batch",
         note="mAP@0.5",
         x=fit_axis([mark.x for mark in marks], log=True, headroom=SCATTER_HEADROOM),
-        y=Axis(0.0, 1.0),
+        y=_precision_axis([mark.y for mark in marks]),
     )
+
+
+def _precision_axis(values: Sequence[float]) -> Axis:
+    """Around the values, at least a fifth of what is possible, and not beyond it."""
+    known = [value for value in values if value == value] or [0.0, 1.0]
+    room = max(0.1, 0.2 * (max(known) - min(known)))
+    return Axis(max(0.0, min(known) - room), min(1.0, max(known) + room))

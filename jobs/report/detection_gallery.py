@@ -21,8 +21,8 @@ from jobs.visible import visible
 ReadImage = Callable[[str], bytes]
 Box = tuple[float, float, float, float]
 
-SIDE_PX = 360
-"""Of a drawn crop, the longer side."""
+SIDE_PX, LINE_PX = 280, 2
+"""Of a drawn crop the longer side, and the width of lines in it."""
 CONTEXT = 0.6
 """Of the boxes' longer side, shown around them."""
 LEAST_PX = 48
@@ -55,11 +55,10 @@ def miss_cards(errors: DetectionErrors, records: dict[int, ImageRecord], read: R
 
 
 def _wrong_card(error: FalsePositive, record: ImageRecord, read: ReadImage) -> ErrorCard:
-    boxes = [DrawnBox(error.box, f"{error.label} {error.score:.2f}", FOUND)]
+    boxes = [DrawnBox(error.box, "", FOUND)]
     note = f"{error.kind}, score {error.score:.2f}"
     if error.true_box is not None:
-        there = "" if error.true_label == error.label else str(error.true_label)
-        boxes.append(DrawnBox(error.true_box, there, TRUE, faint=True))
+        boxes.append(DrawnBox(error.true_box, "", TRUE, faint=True))
         note += f", IoU {error.iou:.2f} with {_of(error)}"
     return _card(record, visible(error.label), note, boxes, read)
 
@@ -73,7 +72,7 @@ def _of(error: FalsePositive) -> str:
 def _miss_card(miss: Miss, record: ImageRecord, read: ReadImage) -> ErrorCard:
     width, height = miss.box[2] - miss.box[0], miss.box[3] - miss.box[1]
     note = f"{width:.0f}x{height:.0f} px, in an image of {record.width}x{record.height}"
-    return _card(record, visible(miss.label), note, [DrawnBox(miss.box, miss.label, TRUE, faint=True)], read)
+    return _card(record, visible(miss.label), note, [DrawnBox(miss.box, "", TRUE, faint=True)], read)
 
 
 def _card(
@@ -108,7 +107,7 @@ def draw_crop(body: bytes, boxes: Sequence[DrawnBox], *, width: int, height: int
     moved = [
         DrawnBox(_moved(each.box, left, top, scale), each.text, each.color, each.faint) for each in boxes
     ]
-    return Image.fromarray(draw_scene(np.asarray(crop), moved))
+    return Image.fromarray(draw_scene(np.asarray(crop), moved, line_px=LINE_PX))
 
 
 def _window(boxes: Sequence[Box], width: int, height: int) -> Box:

@@ -14,9 +14,8 @@ from cvcore.metrics.detection_quality import DetectionQuality
 from jobs.report import text
 from jobs.report.colors import label_color
 from jobs.report.detection_gallery import ErrorCard
-from jobs.report.page import asset_text, content_policy, find_template
+from jobs.report.page import PLOT_STYLES, asset_text, content_policy, find_template
 from jobs.report.plot import Axis, Plot, Series, draw_plot
-from jobs.report.training import PLOT_STYLES
 from jobs.report.views import Counter
 from jobs.visible import visible
 
@@ -80,11 +79,6 @@ def render_evaluation(
 def share_text(value: float) -> str:
     """Three decimals, and a dash for what is not known."""
     return "–" if math.isnan(value) else f"{value:.3f}"
-
-
-def operations_text(value: int) -> str:
-    """`7.29 billion`; below a tenth of one, in millions."""
-    return f"{value / 1e9:,.2f} billion" if value >= 1e8 else f"{value / 1e6:,.1f} million"
 
 
 def pr_plot(quality: DetectionQuality) -> Plot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from jobs.report import text
 
@@ -14,7 +14,11 @@ NUM_TICKS = 4
 HEADROOM = 0.06
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
-Range = tuple[float, float]
+CHAR_WIDTH, NAME_HEIGHT, GAP = 0.0062, 0.055, 0.008
+"""Shares of a tall plot's sides that a letter, a name and the space beside a dot take, about."""
+
+Side = Literal["right", "left", "above", "below"]
+Area = tuple[float, float, float, float]
 Tick = tuple[str, float]
 
 
@@ -49,23 +53,24 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A drawn mark: where, 0 to 1 from the lower left, and on which side of it its name has room."""
+    """A drawn mark: where, 0 to 1 from the lower left, and on which side of it its name is written."""
 
     name: str
     title: str
     color: str
     x: float
     y: float
-    side: Literal["left", "right"]
+    side: Side
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What one axis spans; `log` if it grows by factors."""
+    """What one axis spans; `log` if it grows by factors, `whole` if it counts."""
 
     low: float
     high: float
     log: bool = False
+    whole: bool = False
 
     def share(self, value: float) -> float:
         """Where a value is, 0 to 1; beyond the ends, at them."""
@@ -74,7 +79,10 @@ class Axis:
 
     def ticks(self) -> tuple[Tick, ...]:
         """Round values, and where they are."""
-        values = _round_factors(self.low, self.high) if self.log else _round_steps(self.low, self.high)
+        if self.log:
+            values = _round_factors(self.low, self.high)
+        else:
+            values = _round_steps(self.low, self.high, least=1.0 if self.whole else 0.0)
         return tuple((_tick_text(value), self.share(value)) for value in values)
 
 
@@ -120,7 +128,7 @@ def draw_plot(
         note=note,
         x_label=x_label,
         lines=tuple(Line(s.name, s.color, _path(s, across, up)) for s in series),
-        dots=tuple(_dot(each, across, up) for each in marks),
+        dots=_place_dots(marks, across, up),
         x_ticks=across.ticks(),
         y_ticks=up.ticks(),
         rule=None if rule is None else across.share(rule),
@@ -128,7 +136,11 @@ def draw_plot(
 
 
 def fit_axis(
-    values: Sequence[float], *, log: bool = False, from_zero: bool = False, headroom: float = 0.0
+    values: Sequence[float],
+    *,
+    log: bool = False,
+    from_zero: bool = False,
+    headroom: float = 0.0,
 ) -> Axis:
     """The axis that holds all values, and of one value alone something around it.
 
@@ -161,16 +173,43 @@ def _path(series: Series, across: Axis, up: Axis) -> str:
     return "".join(commands)
 
 
-def _dot(mark: Mark, across: Axis, up: Axis) -> Dot:
-    x, y = across.share(mark.x), up.share(mark.y)
-    return Dot(mark.name, mark.title, mark.color, x, y, "left" if x > 0.6 else "right")
+def _place_dots(marks: Sequence[Mark], across: Axis, up: Axis) -> tuple[Dot, ...]:
+    """Write each name where it hides no dot and no other name, if there is such a side."""
+    places = [(across.share(mark.x), up.share(mark.y)) for mark in marks]
+    taken = [(x - GAP, y - 2 * GAP, x + GAP, y + 2 * GAP) for x, y in places]
+    dots = []
+    for mark, (x, y) in zip(marks, places, strict=True):
+        areas = {side: _name_area(side, x, y, len(mark.name)) for side in get_args(Side)}
+        free = (side for side, area in areas.items() if _is_free(area, taken))
+        side: Side = next(free, "left" if x > 0.5 else "right")
+        taken.append(areas[side])
+        dots.append(Dot(mark.name, mark.title, mark.color, x, y, side))
+    return tuple(dots)
 
 
-def _round_steps(low: float, high: float) -> list[float]:
+def _name_area(side: Side, x: float, y: float, num_chars: int) -> Area:
+    """Left, bottom, right and top of a name beside a dot, 0 to 1."""
+    width = CHAR_WIDTH * num_chars
+    if side in ("right", "left"):
+        left = x + 1.1 * GAP if side == "right" else x - 1.1 * GAP - width
+        return left, y - NAME_HEIGHT / 2, left + width, y + NAME_HEIGHT / 2
+    bottom = y + 2.2 * GAP if side == "above" else y - 2.2 * GAP - NAME_HEIGHT
+    return x - width / 2, bottom, x + width / 2, bottom + NAME_HEIGHT
+
+
+def _is_free(area: Area, taken: Sequence[Area]) -> bool:
+    left, bottom, right, top = area
+    if left < 0 or right > 1:
+        return False
+    return not any(left < r and right > x and bottom < t and top > b for x, b, r, t in taken)
+
+
+def _round_steps(low: float, high: float, *, least: float) -> list[float]:
     """Multiples of 1, 2, 2.5 or 5 times a power of ten: about as many as there are to be ticks."""
-    rough = (high - low) / NUM_TICKS
+    rough = max(least, (high - low) / NUM_TICKS)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = power * next(each for each in STEPS if each * power >= rough * 0.999)
+    steps = [each * power for each in STEPS if each * power >= rough * 0.999]
+    step = next(each for each in steps if not least or each % least == 0)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [k * step for k in range(first, last + 1)]
 

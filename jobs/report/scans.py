@@ -24,11 +24,11 @@ from jobs.ledger import Ledger
 from jobs.model_files import model_folder
 from jobs.report import text
 from jobs.report.cards import short_name
-from jobs.report.page import asset_text, content_policy, find_template
+from jobs.report.page import PLOT_STYLES, asset_text, content_policy, find_template
 from jobs.report.pictures import data_uri, decode_small, encode_jpeg
 from jobs.report.plot import Plot
 from jobs.report.run import Run, read_decoding, read_run
-from jobs.report.training import PLOT_STYLES, held_out_plot, read_record
+from jobs.report.training import held_out_plot, read_record
 from jobs.run_folder import RunFolder
 from jobs.run_rows import read_file
 from jobs.storage import Access, ObjectMissing, StorageError, Store, open_store

@@ -12,19 +12,26 @@ from markupsafe import Markup
 from cvcore.errors import SpecError, WeightsError
 from jobs.report import text
 from jobs.report.colors import label_color
-from jobs.report.page import STYLES, asset_text, content_policy, find_template
-from jobs.report.plot import Axis, Plot, Series, draw_plot, fit_axis
+from jobs.report.page import PLOT_STYLES, asset_text, content_policy, find_template
+from jobs.report.plot import Axis, Plot, Series, draw_plot
 from jobs.report.views import Counter
 from jobs.run_folder import RunFolder
 from jobs.storage import ObjectMissing, Store, base_name, join
-from jobs.train_spec import EpochRecord
-from jobs.train_state import CHECKPOINT_NAME, HISTORY_NAME
+from jobs.train_spec import HISTORY_NAME, EpochRecord
 from jobs.visible import visible
 
 TEMPLATE = "training.html.j2"
-PLOT_STYLES = (*STYLES, "plot.css")
 NAMES = {"ap50": "mAP@0.5", "ap75": "mAP@0.75", "ap": "mAP@[0.5:0.95]"}
 """What figures are called where their own names do not say it."""
+SETTINGS = {
+    "batch_size": "Batch size",
+    "lr": "Peak learning rate",
+    "input_size": "Canvas",
+    "precision": "Precision",
+    "seed": "Seed",
+    "num_workers": "Workers",
+}
+"""Of a recipe, what the page's head says."""
 LOWER_IS_BETTER = "loss"
 """A held-out figure; all others are better the higher they are."""
 
@@ -137,7 +144,7 @@ def _by_epoch(name: str, color: int, values: Sequence[float | None]) -> Series:
 
 
 def _epochs(history: Sequence[EpochRecord]) -> Axis:
-    return fit_axis([1.0, float(max(2, len(history)))])
+    return Axis(1.0, float(max(2, len(history))), whole=True)
 
 
 def _known(value: float) -> float:
@@ -147,6 +154,7 @@ def _known(value: float) -> float:
 def _about(uri: str, store: Store) -> dict[str, Any]:
     """What the checkpoint says of itself; nothing where there is none."""
     from cvcore.checkpoint import read_about  # imports torch
+    from jobs.train_state import CHECKPOINT_NAME
 
     try:
         with store.open(join(uri, CHECKPOINT_NAME)) as file:
@@ -158,10 +166,10 @@ def _about(uri: str, store: Store) -> dict[str, Any]:
 def _facts(uri: str, about: dict[str, Any]) -> list[tuple[str, str]]:
     recipe = about.get("training", {}).get("recipe", {})
     labels = [visible(str(label)) for label in about.get("labels", ())]
-    named = [(name, recipe.get(name)) for name in ("batch_size", "lr", "precision", "seed", "num_workers")]
+    named = [(title, recipe.get(name)) for name, title in SETTINGS.items()]
     return [
         ("Folder", visible(uri)),
-        *((name.replace("_", " ").capitalize(), str(value)) for name, value in named if value is not None),
+        *((title, str(value)) for title, value in named if value is not None),
         *([("Labels", f"{len(labels)}: {', '.join(labels)}")] if labels else []),
     ]
 
