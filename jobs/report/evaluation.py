@@ -70,6 +70,7 @@ def render_evaluation(
         wrong=wrong,
         missed=missed,
         speed=found.speed,
+        threads=text.plural(found.speed.threads, "thread") if found.speed else "",
         rates=_rates(found),
         cost=found.cost,
         options=found.options,

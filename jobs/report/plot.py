@@ -193,7 +193,7 @@ def _name_area(side: Side, x: float, y: float, num_chars: int) -> Area:
     if side in ("right", "left"):
         left = x + 1.1 * GAP if side == "right" else x - 1.1 * GAP - width
         return left, y - NAME_HEIGHT / 2, left + width, y + NAME_HEIGHT / 2
-    bottom = y + 2.2 * GAP if side == "above" else y - 2.2 * GAP - NAME_HEIGHT
+    bottom = y + 0.55 * NAME_HEIGHT if side == "above" else y - 1.55 * NAME_HEIGHT
     return x - width / 2, bottom, x + width / 2, bottom + NAME_HEIGHT
 
 
