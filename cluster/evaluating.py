@@ -30,7 +30,9 @@ def evaluate_on_data(
     model = load_detector(section, access)
     on = open_split(data, split, access)
     found = evaluate_detector(model, on, name=section.name, min_score=min_score, speed_budget_s=speed_s)
-    page = None if out is None else write_evaluation(found, on, out=out, access=access)
-    print_model_evaluation(found, as_json=as_json)
-    if page is not None and not as_json:
+    print_model_evaluation(found, as_json=as_json)  # first: what took long is not lost where `out` fails
+    if out is None:
+        return
+    page = write_evaluation(found, on, out=out, access=access)
+    if not as_json:
         typer.echo(f"Report: {page}")
