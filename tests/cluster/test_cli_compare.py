@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import cvcore.detect
 from cluster.cli import app
+from cluster.comparing import name_models
 from cvcore.scenes import SceneSpec, write_scenes
 
 WEIGHTS = Path(cvcore.detect.__file__).parent / "weights" / "tiny.safetensors"
@@ -63,6 +64,14 @@ def test_as_json(scenes: Path, trained: Path) -> None:
     assert lines[-1]["event"] == "result"
     assert lines[-1]["models"][0]["metrics"]["ap50"] > 0.5
     assert lines[-1]["models"][0]["speed"] is None
+
+
+def test_files_go_to_the_model_that_they_are_named_for() -> None:
+    named = name_models(["net.cfg", "tiny"], ["net.cfg=a=b.weights"], ["net.cfg=s3://x/net.names"])
+    assert [(each.name, each.weights, each.labels) for each in named] == [
+        ("net.cfg", "a=b.weights", "s3://x/net.names"),
+        ("tiny", None, None),
+    ]
 
 
 def test_a_failure_is_said_and_counts(scenes: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
