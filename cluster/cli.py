@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from cluster.anomaly_commands import calibrate, scan, threshold
+from cluster.compare_command import compare
 from cluster.dataset_commands import dataset_app
 from cluster.exits import check_format, usage_errors
 from cluster.image_commands import compress, decompress, denoise, generate, reduce
 from cluster.job_commands import annotate, run, track
-from cluster.options import Endpoint, Json, Profile, Region
+from cluster.options import Endpoint, Json, Profile, Region, SpeedSeconds
 from cluster.propose_command import propose
 from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.train_command import train
@@ -40,7 +41,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
-    MODELS: (train,),
+    MODELS: (train, compare),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
@@ -58,13 +59,16 @@ def models(as_json: Json = False) -> None:
 
 @app.command(rich_help_panel=RESULTS)
 def report(
-    run: Annotated[str, typer.Argument(help="The --out of a job.")],
+    run: Annotated[str, typer.Argument(help="The --out of a job, or of veedor train.")],
     out: Annotated[str | None, typer.Option(help="Where to write; default RUN/report.html.")] = None,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
 ) -> None:
-    """Make one self-contained HTML page of a run: counts, histograms, failures, pictures with boxes."""
+    """Make one self-contained HTML page of a run: counts, histograms, failures, pictures with boxes.
+
+    Of a training run it shows the curves.
+    """
     from jobs.report.build import write_report
     from jobs.storage import Access
 
@@ -97,6 +101,15 @@ def evaluate(
         str | None, typer.Option(help="Of the detector, where RUN does not hold them.")
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Names of its classes, where it has none.")] = None,
+    min_score: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Of a detector: what counts as found in confusions and errors."),
+    ] = 0.25,
+    speed_s: SpeedSeconds = 20.0,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Of a detector: folder for report.html, with its errors, and evaluation.json."),
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="Of an index: how many answers count.")] = 10,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
@@ -105,8 +118,9 @@ def evaluate(
 ) -> None:
     """Measure a run, or a detector, against ground truth.
 
-    COCO's metrics of detections; recall and MABO of proposals; HOTA, MOTA and IDF1 of tracks; AUROC, average
-    precision and AUPRO of scans; precision, recall and mean average precision of an index.
+    COCO's metrics of detections, and of a detector Pascal VOC's, its errors and its speed too; recall and
+    MABO of proposals; HOTA, MOTA and IDF1 of tracks; AUROC, average precision and AUPRO of scans; precision,
+    recall and mean average precision of an index.
     """
     from cluster.listing import (
         print_anomalies,
@@ -122,12 +136,20 @@ def evaluate(
     access = Access(profile, endpoint_url, region)
     with usage_errors(as_json=as_json):
         if data is not None:
-            from cluster.listing import print_model_evaluation
-            from jobs.evaluate_model import evaluate_model
+            from cluster.evaluating import evaluate_on_data
             from jobs.spec import ModelSection
 
             section = ModelSection(name=run, weights=weights, labels=labels)
-            print_model_evaluation(evaluate_model(section, data, split=split, access=access), as_json=as_json)
+            evaluate_on_data(
+                section,
+                data,
+                split=split,
+                min_score=min_score,
+                speed_s=speed_s,
+                out=out,
+                access=access,
+                as_json=as_json,
+            )
         elif truth is None:
             from jobs.index import open_index
             from jobs.neighbors import evaluate_index

@@ -36,6 +36,9 @@ MaxDetections = Annotated[int, typer.Option(help="Keep at most so many an image.
 Actors = Annotated[int | None, typer.Option(help="Model replicas; default from the machine.")]
 GpusPerActor = Annotated[float | None, typer.Option(help="GPUs of one replica; 0 means CPU.")]
 BatchSize = Annotated[int | None, typer.Option(help="Default: measured.")]
+SpeedSeconds = Annotated[
+    float, typer.Option(min=0, help="About how long to time a detector; 0 does not time it.")
+]
 MaxFailedFraction = Annotated[float, typer.Option(help="More failures than this exit with 3.")]
 
 

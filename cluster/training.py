@@ -70,6 +70,8 @@ def _last_words(spec: TrainSpec, result: TrainResult) -> list[str]:
             + (f", but {failed:,} of them that could not be used" if failed else "")
         )
     lines.append(f"Checkpoint: {result.checkpoint}")
+    if result.history:
+        lines.append(f"Curves:     veedor report {spec.out}")
     if isinstance(spec, DetectorTrainSpec):
         lines.append(f"Next:       veedor annotate IMAGES --model {result.checkpoint} --out FOLDER")
     else:

@@ -17,7 +17,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
@@ -27,7 +27,9 @@ from torch import Tensor, nn
 from cvcore.errors import WeightsError
 
 FORMAT = 1
+MAX_HEADER_BYTES = 100 * 2**20
 _KEY = "veedor"
+_SIZE_BYTES = 8
 # Training frameworks wrap the state dict in one of these, and its names in one of those.
 _NESTINGS = ("state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -107,14 +109,7 @@ def read_checkpoint(data: bytes) -> Checkpoint:
     Raises:
         WeightsError: for anything else, a newer format, or a damaged file.
     """
-    text = _metadata(data).get(_KEY)
-    if text is None:
-        raise WeightsError("this is not a Veedor checkpoint: its header has no 'veedor' metadata")
-    try:
-        about = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"the checkpoint's header is damaged: {error}") from error
-    _check_about(about)
+    about = _parse_about(data)
     return Checkpoint(
         about["model"],
         about["config"],
@@ -122,6 +117,19 @@ def read_checkpoint(data: bytes) -> Checkpoint:
         about["training"],
         _read_safetensors(data, name="checkpoint"),
     )
+
+
+def read_about(file: BinaryIO) -> dict[str, Any]:
+    """What `save_checkpoint` wrote beside the tensors: `model`, `config`, `labels`, `training`.
+
+    Reads the header of an open file alone.
+
+    Raises:
+        WeightsError: as `read_checkpoint`.
+    """
+    start = file.read(_SIZE_BYTES)
+    size = int.from_bytes(start, "little")
+    return _parse_about(start + file.read(min(size, MAX_HEADER_BYTES)))
 
 
 def read_state_dict(data: bytes, *, name: str, sha256: str | None = None) -> dict[str, Tensor]:
@@ -182,6 +190,19 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, name: str = "the
             f"The model, {type(model).__name__}, has {len(own)} tensors, the file {len(state)}"
         )
     model.load_state_dict({key: state[key] for key in own if key in state}, strict=False)
+
+
+def _parse_about(data: bytes) -> dict[str, Any]:
+    """The metadata in a file, or in what a file begins with."""
+    text = _metadata(data).get(_KEY)
+    if text is None:
+        raise WeightsError("this is not a Veedor checkpoint: its header has no 'veedor' metadata")
+    try:
+        about: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"the checkpoint's header is damaged: {error}") from error
+    _check_about(about)
+    return about
 
 
 def _check_about(about: Any) -> None:

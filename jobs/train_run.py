@@ -90,7 +90,7 @@ def keep_epoch(
     """Write the checkpoint if it is the best, then the state: in this order, so that neither is lost."""
     held_out, details = run.measured(report)
     terms = dict(report.terms)
-    record = EpochRecord(report.epoch, terms.pop("total"), terms, held_out)
+    record = EpochRecord(report.epoch, terms.pop("total"), terms, held_out, progress.learning_rate)
     if report.is_best:
         _write_checkpoint(run, progress, record, details, before=saved)
     kept = SavedRun(

@@ -14,6 +14,9 @@ from cvcore.types import Augmentation
 from jobs.spec import LimitsSection, Location, Section, SourceSection, StorageSection, validate_spec
 from jobs.storage import Access
 
+HISTORY_NAME = "history.json"
+"""In the folder of a run: its `EpochRecord`s."""
+
 PROGRESS_ONLY = {"max_failures", "num_threads", "gpus_per_worker", "storage", "max_cached_bytes"}
 """Fields that change how a run is carried out, not what it computes."""
 
@@ -293,12 +296,14 @@ class EpochRecord:
         loss: what was minimised, the mean over the epoch's steps.
         terms: what it is made of, likewise.
         held_out: of the averaged weights, on held-out data.
+        learning_rate: of the last step; None where it was not kept.
     """
 
     epoch: int
     loss: float
     terms: dict[str, float]
     held_out: dict[str, float]
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)

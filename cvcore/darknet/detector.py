@@ -12,7 +12,7 @@ from cvcore.darknet.borrowed import borrow_convolutions
 from cvcore.darknet.cfg import Cfg
 from cvcore.darknet.convolution import ConvolutionBlock
 from cvcore.darknet.heads import decode_head
-from cvcore.darknet.layers import Detection, MaxPool, Region, Shortcut, Yolo
+from cvcore.darknet.layers import Detection, Head, MaxPool, Region, Shortcut, Yolo
 from cvcore.darknet.losses import LossKind, darknet_losses
 from cvcore.darknet.model import DarknetModel
 from cvcore.darknet.network import DarknetNetwork
@@ -74,6 +74,11 @@ class DarknetDetector(DarknetModel, TrainableDetector):
         """(B, 3, H, W) floats, 0 to 1, to the raw input of each head, each (B, C, rows, columns)."""
         return self.network(images)  # type: ignore[no-any-return]
 
+    def count_boxes(self, images: Tensor) -> int:
+        """See `Detector.count_boxes`: those of all cells of all heads."""
+        del images
+        return sum(_boxes_of(head) for head in self.network.cfg.heads)
+
     def losses(self, images: Tensor, truth: Truth) -> dict[str, Tensor]:
         """See `TrainableDetector.losses`; of any canvas that the network can read."""
         height, width = images.shape[2:]
@@ -125,6 +130,13 @@ def _backbone_end(cfg: Cfg) -> int:
         if found:
             return found[-1] + 1
     return 0
+
+
+def _boxes_of(head: Head) -> int:
+    if isinstance(head, Detection):
+        return head.side**2 * head.num
+    assert isinstance(head, Yolo | Region)
+    return head.output.height * head.output.width * len(head.anchors)
 
 
 @torch.no_grad()

@@ -96,6 +96,14 @@ class Detector(nn.Module, ABC):
             results.append(Detections(boxes[keep], found.scores[keep], found.label_ids[keep], masks))
         return results
 
+    def count_boxes(self, images: Any) -> int | None:
+        """Boxes of an image among which suppression chooses where nothing is thresholded; None if unknown.
+
+        `images` is `preprocess`'s output, of which the first one counts.
+        """
+        del images
+        return None
+
     @torch.inference_mode()
     def predict(self, canvases: Tensor, fits: Sequence[Fit], options: DetectOptions) -> list[Detections]:
         """`preprocess`, `forward` and `postprocess` in one call."""

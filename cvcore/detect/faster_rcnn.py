@@ -92,6 +92,11 @@ class FasterRcnn(TrainableDetector):
             parts.append(self.head.padded(features, regions, all_finite(scores, offsets)))
         return in_order(indices, parts)
 
+    def count_boxes(self, images: Sequence[Tensor]) -> int:
+        """See `Detector.count_boxes`: the anchors that compete for proposals."""
+        anchors: int = self.rpn(self.trunk(images[0][None]))[0].shape[1]
+        return min(anchors, _CANDIDATES * self.proposals)
+
     def decode(self, raw: RegionOutputs, fits: Sequence[Fit], options: DetectOptions) -> list[Detections]:
         """See `Detector.decode`."""
         return decode_regions(raw, fits, options)

@@ -101,6 +101,11 @@ class Ssd(TrainableDetector):
         """The N default boxes, (N, 4) float32 xyxy, canvas pixels."""
         return default_boxes(self.levels, canvas_px=self.input_spec.width, clip=self.clip, device=device)
 
+    def count_boxes(self, images: Tensor) -> int:
+        """See `Detector.count_boxes`: the default boxes."""
+        del images
+        return len(self.default_boxes())
+
     def decode(
         self, raw: tuple[Tensor, Tensor], fits: Sequence[Fit], options: DetectOptions
     ) -> list[Detections]:

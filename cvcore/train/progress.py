@@ -74,6 +74,11 @@ class Progress(Generic[M, B]):
         self.average = WeightAverage(model, decay=average_decay)
         self._optimizer = torch.optim.AdamW(_parameter_groups(model, options.weight_decay), lr=1.0)
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step made; of the first one before that."""
+        return self._rate(max(0, self.step - 1))
+
     def state(self) -> dict[str, Any]:
         """All that a run needs to continue exactly."""
         return {
@@ -108,13 +113,16 @@ class Progress(Generic[M, B]):
             steps.append(torch.stack(list(terms.values())).detach())
         return dict(zip(names, torch.stack(steps).mean(dim=0).tolist(), strict=True))
 
-    def _train_step(self, batch: B) -> Terms:
-        rate = learning_rate(
-            self.step,
+    def _rate(self, step: int) -> float:
+        return learning_rate(
+            step,
             peak=self.options.learning_rate,
             total_steps=self.options.total_steps,
             warmup_steps=self.options.warmup_steps,
         )
+
+    def _train_step(self, batch: B) -> Terms:
+        rate = self._rate(self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         terms = self._compute(batch)

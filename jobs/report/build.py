@@ -16,6 +16,7 @@ from jobs.report.page import PageContent, render_page
 from jobs.report.rows import RowBatch, iter_batches
 from jobs.report.run import Decoding, Run, read_decoding, read_run
 from jobs.report.statistics import Statistics, measure
+from jobs.report.training import build_training_report, is_training_folder
 from jobs.report.videos import video_views
 from jobs.storage import Access, StorageError, Store, is_s3, join, open_store, resolve_location
 
@@ -114,9 +115,9 @@ def write_report(
     pictures: bool = True,
     access: Access | None = None,
 ) -> str:
-    """Make the report of a run, or of a folder of scans, and put it at `out_uri`; returns where it is.
+    """Make the report of a run, of a folder of scans or of a training run, and put it at `out_uri`.
 
-    By default that is `<run>/report.html`.
+    Returns where it is. By default that is `<run>/report.html`.
 
     A report that is there already is replaced. `access` says how to reach object storage where `store` is not
     given. Raises what `build_report` raises.
@@ -129,6 +130,8 @@ def write_report(
         from jobs.report.scans import build_scans_report  # imports SciPy
 
         page = build_scans_report(run_uri, store=source, access=access)
+    elif is_training_folder(run_uri, source):
+        page = build_training_report(run_uri, store=source)
     else:
         page = build_report(run_uri, store=source, read_image=read_image, pictures=pictures, access=access)
     same_kind = is_s3(target) == is_s3(run_uri)

@@ -29,6 +29,7 @@ from jobs.report.videos import VideoView
 
 SCRIPTS = ("overlay.js", "lightbox.js", "gallery.js", "main.js")
 STYLES = ("page.css", "gallery.css", "videos.css")
+PLOT_STYLES = (*STYLES, "plot.css")
 TEMPLATE = "page.html.j2"
 
 TABS: dict[ShelfName, tuple[str, str]] = {

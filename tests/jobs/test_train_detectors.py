@@ -77,6 +77,7 @@ def test_a_small_sibling_trains_and_its_checkpoint_detects(name: str, data: Path
     run = DetectorRun(make_spec(data, tmp_path, name), ALONE)
     saved = one_epoch(run)
     assert saved.history[0].loss > 0
+    assert 0 < (saved.history[0].learning_rate or 0) <= run.spec.lr
     assert keep_finish(run, saved).finished
     body = (tmp_path / CHECKPOINT_NAME).read_bytes()
     model = build_model(ModelSource("", weights=body))
