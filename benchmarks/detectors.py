@@ -4,8 +4,9 @@
 
 Each is trained by what `veedor train` runs in its worker, on two threads, on the train split; the val split
 picks the epoch; figures are of the test split, at an IoU of 0.5. Images a second are of the network, decoding
-of its outputs and suppression, on canvases in memory, in batches of the size that is fastest. With `--only`, figures that the file
-has of other recipes, unchanged since, are kept. `--keep` keeps the checkpoints, a folder each.
+of its outputs and suppression, on canvases in memory, in batches of the size that is fastest. With `--only`,
+figures that the file has of other recipes, unchanged since, are kept. `--keep` keeps the checkpoints, a
+folder each.
 """
 
 from __future__ import annotations
@@ -154,7 +155,8 @@ def main() -> None:
             f"≥ {LEAST}",
             (
                 f"{each['metrics']['ap50']:.3f}, {each['training_s'] / 60:.1f} min "
-                f"({each['training_cpu_s'] / 60:.1f} min), {each['speed']['best']['images_per_s']:.1f} images/s"
+                f"({each['training_cpu_s'] / 60:.1f} min), "
+                f"{each['speed']['best']['images_per_s']:.1f} images/s"
             ),
             each["metrics"]["ap50"] >= LEAST,
         )
