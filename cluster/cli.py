@@ -75,9 +75,7 @@ def report(
 
 @app.command(rich_help_panel=RESULTS)
 def evaluate(
-    run: Annotated[
-        str, typer.Argument(help="The --out of a job, or of veedor index; with --data a detector.")
-    ],
+    run: Annotated[str, typer.Argument(help="The --out of a job, or of veedor index; with --data a model.")],
     truth: Annotated[
         str | None,
         typer.Option(
@@ -89,13 +87,12 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Option(
-            help="A dataset of boxes: RUN is then a detector, which is run on it here and measured."
+            help="A dataset: RUN is then a detector, classifier or localiser, which is run on it here and "
+            "measured."
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Of --data; all for everything.")] = "test",
-    weights: Annotated[
-        str | None, typer.Option(help="Of the detector, where RUN does not hold them.")
-    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Of the model, where RUN does not hold them.")] = None,
     labels: Annotated[str | None, typer.Option(help="Names of its classes, where it has none.")] = None,
     k: Annotated[int, typer.Option("-k", help="Of an index: how many answers count.")] = 10,
     profile: Profile = None,
@@ -103,10 +100,11 @@ def evaluate(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a run, or a detector, against ground truth.
+    """Measure a run, or a model, against ground truth.
 
-    COCO's metrics of detections; recall and MABO of proposals; HOTA, MOTA and IDF1 of tracks; AUROC, average
-    precision and AUPRO of scans; precision, recall and mean average precision of an index.
+    COCO's metrics of detections; accuracy, precision and recall of classes; recall and MABO of proposals;
+    HOTA, MOTA and IDF1 of tracks; AUROC, average precision and AUPRO of scans; precision, recall and mean
+    average precision of an index.
     """
     from cluster.listing import (
         print_anomalies,
@@ -122,12 +120,18 @@ def evaluate(
     access = Access(profile, endpoint_url, region)
     with usage_errors(as_json=as_json):
         if data is not None:
+            from cluster.classifier_listing import print_classifier_evaluation
             from cluster.listing import print_model_evaluation
+            from jobs.evaluate_classifier import ClassifierEvaluation
             from jobs.evaluate_model import evaluate_model
             from jobs.spec import ModelSection
 
             section = ModelSection(name=run, weights=weights, labels=labels)
-            print_model_evaluation(evaluate_model(section, data, split=split, access=access), as_json=as_json)
+            measured = evaluate_model(section, data, split=split, access=access)
+            if isinstance(measured, ClassifierEvaluation):
+                print_classifier_evaluation(measured, as_json=as_json)
+            else:
+                print_model_evaluation(measured, as_json=as_json)
         elif truth is None:
             from jobs.index import open_index
             from jobs.neighbors import evaluate_index

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from cvcore.classify.base import Classifier
+from cvcore.classify.localizer import Localizer
 from cvcore.datasets.coco import coco_document
 from cvcore.detect.base import Detector
 from cvcore.errors import ModelError, SpecError
@@ -21,6 +23,7 @@ from cvcore.train.loop import EVALUATION, coco_results
 from cvcore.train.samples import Sample, category_ids, iter_samples
 from cvcore.types import Detections
 from jobs.datasets import open_dataset
+from jobs.evaluate_classifier import ClassifierEvaluation, evaluate_classifier
 from jobs.model_files import fetch_model
 from jobs.spec import ModelSection
 from jobs.storage import Access
@@ -55,22 +58,26 @@ class ModelEvaluation:
     device: str
 
 
-def evaluate_model(section: ModelSection, data: str, *, split: str, access: Access) -> ModelEvaluation:
-    """Run a detector over a split's images, a batch in memory at a time.
+def evaluate_model(
+    section: ModelSection, data: str, *, split: str, access: Access
+) -> ModelEvaluation | ClassifierEvaluation:
+    """Run a detector, classifier or localiser over a split's images, a batch in memory at a time.
 
     Raises:
-        ModelError: for what is no detector.
-        SpecError: for what is no dataset of boxes, or has classes that the model does not know.
+        ModelError: for what is none of them.
+        SpecError: for a dataset of another kind, or one that has classes that the model does not know.
     """
     model = build_model(fetch_model(section, access).source)
-    if not isinstance(model, Detector):
+    if not isinstance(model, Detector | Classifier):
         raise ModelError(
-            f"{section.name} is no detector, and only detectors are measured on a dataset of boxes"
+            f"{section.name} is neither a detector nor a classifier: no others are measured on a dataset"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     source = open_dataset(data, access)
     dataset = source.read(None if split == EVERYTHING else split, look="names")
+    if isinstance(model, Classifier | Localizer):
+        return evaluate_classifier(model, source, dataset, name=f"{data}, {split}")
     if dataset.task != "boxes" or not dataset.num_boxes:
         raise SpecError(f"{data}, {split}, has no boxes to compare with")
     document = coco_document(dataset)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -14,6 +16,8 @@ from cvcore.train.progress import WEIGHT_DECAY, OptimizeOptions, Progress
 from jobs.storage import join, open_store
 from jobs.train_spec import EpochRecord, EpochsTrainSpec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, save_run
+
+AVERAGE_DECAY, RECENT_SHARE = 0.998, 10
 
 
 class TrainRun(Protocol):
@@ -77,6 +81,19 @@ def optimize_options(
         warmup_steps=min(spec.warmup_steps, total_steps // 4),
         weight_decay=weight_decay,
     )
+
+
+def average_decay(total_steps: int) -> float:
+    """Of the averaged weights: over about 500 steps, or a tenth of a shorter run."""
+    return min(AVERAGE_DECAY, max(0.0, 1 - RECENT_SHARE / total_steps))
+
+
+@contextlib.contextmanager
+def copying_to_meta() -> Iterator[None]:
+    """Copying weights to a model on `meta`, which checks them and keeps nothing, is meant."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .* copying from a non-meta parameter")
+        yield
 
 
 def keep_epoch(

@@ -79,52 +79,94 @@ class EpochsTrainSpec(TrainSpec):
     num_workers: Annotated[int, Field(ge=1)] = 1
 
 
-class DetectorTrainSpec(EpochsTrainSpec):
-    """A detector's run.
+class DatasetTrainSpec(EpochsTrainSpec):
+    """A run on a dataset with splits.
 
     Attributes:
-        data: a dataset with boxes; see `jobs.datasets.open_dataset`.
+        data: the dataset; see `jobs.datasets.open_dataset`.
         val_data: another one that picks the best epoch; None takes a split of `data`.
         train_split, val_split: of `data`; of datasets that are named apart and have splits, too.
-        model: of the catalogue, or a Darknet `.cfg`, whose classes become the dataset's.
-        width, input_size, backbone, loss: arguments of the model's builder; None for its own.
+        width, input_size: arguments of the model's builder; None for its own.
         options: further ones, by name.
-        anchors: `default`, or `fit` to cluster the training boxes.
-        init: weights to start from: a checkpoint of the same architecture, with these or other classes;
-            Darknet `.weights`, whole or partial; a torchvision classifier's, for models that have its trunk.
+        init: weights to start from.
         sha256: pin of `init`; required for .pt and .pth files.
-        turn: whether views may be turned and mirrored in every way; set to false where up means something.
         color: strength of the random colour changes.
-        min_zoom, max_zoom: range of the random scale.
-        multi_scale: another canvas, from 0.75 to 1.5 times the model's, every ten steps; of models that read
-            any.
         weight_decay: of kernels and matrices.
     """
 
     val_data: Location | None = None
     train_split: str = "train"
     val_split: str = "val"
-    model: str = "tiny"
     width: Annotated[float, Field(gt=0)] | None = None
     input_size: Annotated[int, Field(ge=32)] | None = None
-    backbone: str | None = None
-    loss: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
-    anchors: Literal["default", "fit"] = "default"
     init: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    turn: bool = True
     color: Fraction = 0.2
-    min_zoom: Annotated[float, Field(gt=0)] = 0.75
-    max_zoom: Annotated[float, Field(gt=0)] = 1.35
-    multi_scale: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
+
+    BUILDER: ClassVar[tuple[str, ...]] = ("width", "input_size")
+    """Fields that are arguments of the model's builder, where they are not None."""
 
     @property
     def config(self) -> dict[str, Any]:
         """Arguments of the model's builder."""
-        named = {name: getattr(self, name) for name in ("width", "input_size", "backbone", "loss")}
+        named = {name: getattr(self, name) for name in self.BUILDER}
         return {name: value for name, value in named.items() if value is not None} | self.options
+
+
+class DetectorTrainSpec(DatasetTrainSpec):
+    """A detector's run, on a dataset with boxes.
+
+    Attributes:
+        model: of the catalogue, or a Darknet `.cfg`, whose classes become the dataset's.
+        backbone, loss: arguments of the model's builder; None for its own.
+        anchors: `default`, or `fit` to cluster the training boxes.
+        init: a checkpoint of the same architecture, with these or other classes; Darknet `.weights`, whole or
+            partial; a torchvision classifier's, for models that have its trunk.
+        turn: whether views may be turned and mirrored in every way; set to false where up means something.
+        min_zoom, max_zoom: range of the random scale.
+        multi_scale: another canvas, from 0.75 to 1.5 times the model's, every ten steps; of models that read
+            any.
+    """
+
+    model: str = "tiny"
+    backbone: str | None = None
+    loss: str | None = None
+    anchors: Literal["default", "fit"] = "default"
+    turn: bool = True
+    min_zoom: Annotated[float, Field(gt=0)] = 0.75
+    max_zoom: Annotated[float, Field(gt=0)] = 1.35
+    multi_scale: bool = False
+
+    BUILDER: ClassVar[tuple[str, ...]] = ("width", "input_size", "backbone", "loss")
+
+
+class ClassifierTrainSpec(DatasetTrainSpec):
+    """A classifier's run, on a folder of images for each class; or a localiser's, on images with one box.
+
+    Attributes:
+        init: a checkpoint of the same architecture, with these or other classes, or torchvision's or
+            Darknet's weights; a head of other classes is replaced.
+        label_smoothing: share of the probability that the target gives to all classes alike.
+        class_weights: `balanced` weighs each class by the inverse of its images.
+        min_area: smallest share of the picture in a random crop.
+        mirror: whether views may be mirrored, left to right.
+        box_weight: of the boxes' term in a localiser's loss.
+        boxes: of images with several boxes, a localiser leaves them out (`single`) or takes the `largest`.
+        max_cached_bytes: decoded images are kept in each worker's memory up to this; what is beyond is read
+            again in every epoch.
+    """
+
+    lr: Annotated[float, Field(gt=0)] = 5e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    min_area: Annotated[float, Field(gt=0, le=1)] = 0.25
+    mirror: bool = True
+    box_weight: Annotated[float, Field(gt=0)] = 5.0
+    boxes: Literal["single", "largest"] = "single"
+    max_cached_bytes: Annotated[int, Field(ge=0)] = 2**31
 
 
 class NormalsTrainSpec(TrainSpec):
@@ -239,6 +281,7 @@ class MemoryTrainSpec(NormalsTrainSpec):
 
 _BY_TASK: dict[str, type[TrainSpec]] = {
     "detect": DetectorTrainSpec,
+    "classify": ClassifierTrainSpec,
     "autoencode": AutoencoderTrainSpec,
     "score": MemoryTrainSpec,
 }

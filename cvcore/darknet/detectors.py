@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cvcore.darknet.classifiers import DARKNET19, DARKNET53
+from cvcore.darknet.classifiers import DARKNET19, DARKNET53, scaled_channels
 
 Anchors = Sequence[tuple[float, float]]
 """Widths and heights, canvas pixels."""
@@ -45,7 +45,7 @@ class CfgWriter:
 
     def channels(self, filters: int) -> int:
         """`filters` at this width, a multiple of 8 unless the width is 1."""
-        return filters if self._width == 1 else max(8, round(filters * self._width / 8) * 8)
+        return scaled_channels(filters, self._width)
 
     def add(self, name: str, **settings: object) -> int:
         """Write a section; returns its layer's index."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 from cvcore.detect.truth import Truth
 from cvcore.train.augment import AugmentOptions, View, augment
 from cvcore.train.samples import Sample
+
+B = TypeVar("B")
 
 STEPS_PER_SIZE = 10
 
@@ -115,7 +118,7 @@ def epoch_batches(
         yield batch
 
 
-def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+def ahead(batches: Iterator[B]) -> Iterator[B]:
     """The same batches, each made by a thread while the one before is in use."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         coming = pool.submit(next, batches, None)
