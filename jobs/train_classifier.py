@@ -126,11 +126,10 @@ class ClassifierRun:
 def check_classifier_data(spec: ClassifierTrainSpec) -> None:
     """Refuse what no worker could train with, before any is started."""
     train, held_out = read_splits(spec)
-    planned = plan_classifier(spec, train.dataset.labels)
-    for split in (train, held_out):
-        _pictures(spec, split, planned)
     check_splits(spec, train, held_out)
-    _check_classes(train, _pictures(spec, train, planned).pictures)
+    planned = plan_classifier(spec, train.dataset.labels)
+    pictures, _ = (_pictures(spec, split, planned).pictures for split in (train, held_out))
+    _check_classes(train, pictures)
     if spec.init is not None:
         with copying_to_meta():
             _start(planned, spec.init, spec)
@@ -186,7 +185,7 @@ def started_text(started: Started, init: str, num_classes: int) -> str:
 
 
 def _pictures(spec: ClassifierTrainSpec, split: Split, model: LabelModel) -> Labelled:
-    own_ids = [model.labels.index(label) for label in split.dataset.labels if label in model.labels]
+    own_ids = [model.labels.index(label) for label in split.dataset.labels]
     return labelled_pictures(
         split.dataset, own_ids, name=split.name, localizes=isinstance(model, Localizer), boxes=spec.boxes
     )

@@ -57,7 +57,10 @@ def _split(source: DatasetSource, split: str, *, whole: bool) -> Split:
 
 
 def check_splits(spec: DatasetTrainSpec, train: Split, held_out: Split) -> None:
-    """Refuse splits of other classes, and fewer images than workers."""
+    """Refuse empty splits, splits of other classes, and fewer images than workers."""
+    for split in (train, held_out):
+        if not split.dataset.images:
+            raise SpecError(f"{split.name} has no images")
     strangers = sorted(set(held_out.dataset.labels) - set(train.dataset.labels))
     if strangers:
         raise SpecError(

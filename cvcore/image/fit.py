@@ -17,6 +17,9 @@ from cvcore.types import InputSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
+MOST_CONTENT = 16
+"""Canvases up to which the whole content is drawn, though a part is shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -97,7 +100,7 @@ def draw_fit(image: Image.Image, fit: Fit, spec: InputSpec) -> npt.NDArray[np.ui
 
     `image` may be a reduced decoding of the source (JPEG decoders offer halves): only its aspect is used.
     """
-    if fit.top < 0 or fit.left < 0:
+    if fit.content_height * fit.content_width > MOST_CONTENT * spec.height * spec.width:
         return _draw_part(image, fit, spec)
     if image.size != (fit.content_width, fit.content_height):
         image = image.resize((fit.content_width, fit.content_height), Image.Resampling.BILINEAR)
@@ -105,7 +108,7 @@ def draw_fit(image: Image.Image, fit: Fit, spec: InputSpec) -> npt.NDArray[np.ui
 
 
 def _draw_part(image: Image.Image, fit: Fit, spec: InputSpec) -> npt.NDArray[np.uint8]:
-    """Only what the canvas shows is resized: the content of a long strip may have any size."""
+    """Resize only what the canvas shows: the content of a long strip may have any size."""
     across, down = image.width / fit.content_width, image.height / fit.content_height
     box = (
         -fit.left * across,
