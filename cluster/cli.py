@@ -79,9 +79,7 @@ def report(
 
 @app.command(rich_help_panel=RESULTS)
 def evaluate(
-    run: Annotated[
-        str, typer.Argument(help="The --out of a job, or of veedor index; with --data a detector.")
-    ],
+    run: Annotated[str, typer.Argument(help="The --out of a job, or of veedor index; with --data a model.")],
     truth: Annotated[
         str | None,
         typer.Option(
@@ -93,13 +91,12 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Option(
-            help="A dataset of boxes: RUN is then a detector, which is run on it here and measured."
+            help="A dataset: RUN is then a detector, classifier or localiser, which is run on it here and "
+            "measured."
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Of --data; all for everything.")] = "test",
-    weights: Annotated[
-        str | None, typer.Option(help="Of the detector, where RUN does not hold them.")
-    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Of the model, where RUN does not hold them.")] = None,
     labels: Annotated[str | None, typer.Option(help="Names of its classes, where it has none.")] = None,
     min_score: Annotated[
         float,
@@ -116,11 +113,11 @@ def evaluate(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a run, or a detector, against ground truth.
+    """Measure a run, or a model, against ground truth.
 
-    COCO's metrics of detections, and of a detector Pascal VOC's, its errors and its speed too; recall and
-    MABO of proposals; HOTA, MOTA and IDF1 of tracks; AUROC, average precision and AUPRO of scans; precision,
-    recall and mean average precision of an index.
+    COCO's metrics of detections, and of a detector Pascal VOC's, its errors and its speed too; accuracy,
+    precision and recall of classes; recall and MABO of proposals; HOTA, MOTA and IDF1 of tracks; AUROC,
+    average precision and AUPRO of scans; precision, recall and mean average precision of an index.
     """
     from cluster.listing import (
         print_anomalies,

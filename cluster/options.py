@@ -31,6 +31,7 @@ Sha256 = Annotated[str | None, typer.Option(help="Pin of the weights; required f
 Labels = Annotated[str | None, typer.Option(help="Text file, one class name a line.")]
 MinScore = Annotated[float, typer.Option(help="Drop detections below this score.")]
 NmsIou = Annotated[float, typer.Option(help="Suppress same-class boxes that overlap more.")]
+TopK = Annotated[int, typer.Option(help="Of a classifier, keep so many labels an image.")]
 MaxDetections = Annotated[int, typer.Option(help="Keep at most so many an image.")]
 
 Actors = Annotated[int | None, typer.Option(help="Model replicas; default from the machine.")]

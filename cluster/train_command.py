@@ -20,7 +20,13 @@ from cluster.options import (
     storage_content,
 )
 
-DETECTORS, AUTOENCODERS, MEMORIES = "Detectors", "Autoencoders", "PatchCore"
+DATASETS, DETECTORS, CLASSIFIERS, AUTOENCODERS, MEMORIES = (
+    "Detectors and classifiers",
+    "Detectors",
+    "Classifiers and localisers",
+    "Autoencoders",
+    "PatchCore",
+)
 
 
 def train(
@@ -28,15 +34,17 @@ def train(
         str,
         typer.Argument(
             help="Folder or s3://bucket/prefix/: of normal images, for autoencoders and patchcore; for "
-            "detectors a dataset of boxes (COCO, Pascal VOC or YOLO), or the dataset.yaml that describes it."
+            "detectors a dataset of boxes (COCO, Pascal VOC or YOLO), for classifiers a folder of images for "
+            "each class; or the dataset.yaml that describes it."
         ),
     ],
     out: Annotated[str, typer.Option(help="Folder for the checkpoint; a killed run continues from it.")],
     model: Annotated[
         str,
         typer.Option(
-            help="A detector (tiny, yolov3, ssd300, faster_rcnn, a .cfg ...), conv_autoencoder, "
-            "dense_autoencoder, vae or patchcore; veedor models lists them."
+            help="A detector (tiny, yolov3, ssd300, faster_rcnn, a .cfg ...), a classifier (resnet18, "
+            "squeezenet1_1, darknet19 ...), conv_autoencoder, dense_autoencoder, vae or patchcore; veedor "
+            "models lists them."
         ),
     ] = "tiny",
     epochs: Annotated[int | None, typer.Option(help="Of the whole run.")] = None,
@@ -56,17 +64,17 @@ def train(
         str | None,
         typer.Option(
             help="Another dataset that picks the best epoch; default DATA's val split.",
-            rich_help_panel=DETECTORS,
+            rich_help_panel=DATASETS,
         ),
     ] = None,
-    train_split: Annotated[str | None, typer.Option(help="Default train.", rich_help_panel=DETECTORS)] = None,
-    val_split: Annotated[str | None, typer.Option(help="Default val.", rich_help_panel=DETECTORS)] = None,
+    train_split: Annotated[str | None, typer.Option(help="Default train.", rich_help_panel=DATASETS)] = None,
+    val_split: Annotated[str | None, typer.Option(help="Default val.", rich_help_panel=DATASETS)] = None,
     init: Annotated[
         str | None,
         typer.Option(
             help="Weights to start from: a checkpoint, a torchvision classifier, as torchvision://NAME, or "
             "Darknet's .weights.",
-            rich_help_panel=DETECTORS,
+            rich_help_panel=DATASETS,
         ),
     ] = None,
     loss: Annotated[
@@ -77,7 +85,7 @@ def train(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="NAME=VALUE of the model's builder; repeat.", rich_help_panel=DETECTORS),
+        typer.Option("--set", help="NAME=VALUE of the model's builder; repeat.", rich_help_panel=DATASETS),
     ] = None,
     anchors: Annotated[
         str | None,
@@ -109,9 +117,28 @@ def train(
         float | None,
         typer.Option(help="Of the averaged weights; 0 averages nothing.", rich_help_panel=DETECTORS),
     ] = None,
+    label_smoothing: Annotated[
+        float | None,
+        typer.Option(help="Share of the target that all classes get.", rich_help_panel=CLASSIFIERS),
+    ] = None,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(help="none, or balanced: rare classes weigh more.", rich_help_panel=CLASSIFIERS),
+    ] = None,
+    min_area: Annotated[
+        float | None,
+        typer.Option(help="Smallest share of a picture in a random crop.", rich_help_panel=CLASSIFIERS),
+    ] = None,
+    boxes: Annotated[
+        str | None,
+        typer.Option(
+            help="Images of several boxes: single leaves them out, largest takes that one.",
+            rich_help_panel=CLASSIFIERS,
+        ),
+    ] = None,
     width: Annotated[
         float | None,
-        typer.Option(help="Channels of the first layer; of most detectors, a factor for all."),
+        typer.Option(help="Channels of the first layer; of detectors and classifiers, a factor for all."),
     ] = None,
     depth: Annotated[
         int | None, typer.Option(help="Stages that halve the picture.", rich_help_panel=AUTOENCODERS)
@@ -131,7 +158,7 @@ def train(
     ] = None,
     mirror: Annotated[
         bool | None,
-        typer.Option(help="Show images mirrored too.", rich_help_panel=AUTOENCODERS),
+        typer.Option(help="Show images mirrored too; classifiers do unless --no-mirror."),
     ] = None,
     noise: Annotated[
         float | None,
@@ -161,7 +188,7 @@ def train(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a detector, an autoencoder or a patch memory; killed runs continue where they were."""
+    """Train a detector, classifier, autoencoder or patch memory; killed runs continue where they were."""
     content: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -188,6 +215,10 @@ def train(
         "weight_decay": weight_decay,
         "grad_clip": grad_clip,
         "average_decay": average_decay,
+        "label_smoothing": label_smoothing,
+        "class_weights": class_weights,
+        "min_area": min_area,
+        "boxes": boxes,
         "width": width,
         "depth": depth,
         "latent_size": latent_size,

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from cvcore.classify.base import Classifier
 from cvcore.datasets.coco import coco_document
 from cvcore.datasets.records import BoxDataset
 from cvcore.detect.base import Detector
@@ -96,27 +97,48 @@ def evaluate_model(
 
 
 def load_detector(section: ModelSection, access: Access) -> Detector:
-    """A detector in evaluation mode, on the GPU where there is one.
+    """`load_measurable`, of a detector alone.
 
     Raises:
         ModelError: for what is none, or cannot be loaded.
     """
-    model = build_model(fetch_model(section, access).source)
+    model = load_measurable(section, access)
     if not isinstance(model, Detector):
+        raise ModelError(f"{section.name} is no detector, and only detectors are measured here")
+    return model
+
+
+def load_measurable(section: ModelSection, access: Access) -> Detector | Classifier:
+    """A model that is measured on a dataset, in evaluation mode, on the GPU where there is one.
+
+    Raises:
+        ModelError: for another kind of model, or one that cannot be loaded.
+    """
+    model = build_model(fetch_model(section, access).source)
+    if not isinstance(model, Detector | Classifier):
         raise ModelError(
-            f"{section.name} is no detector, and only detectors are measured on a dataset of boxes"
+            f"{section.name} is neither a detector nor a classifier: no others are measured on a dataset"
         )
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def read_split(data: str, split: str, access: Access) -> tuple[DatasetSource, BoxDataset]:
+    """A split of a dataset, or all of it; images are read later.
+
+    Raises:
+        SpecError: for what is no dataset.
+    """
+    source = open_dataset(data, access)
+    return source, source.read(None if split == EVERYTHING else split, look="names")
+
+
 def open_split(data: str, split: str, access: Access) -> DetectionSplit:
-    """Read a split's boxes; images are read later.
+    """`read_split`, of boxes.
 
     Raises:
         SpecError: for what is no dataset, or has no boxes.
     """
-    source = open_dataset(data, access)
-    dataset = source.read(None if split == EVERYTHING else split, look="names")
+    source, dataset = read_split(data, split, access)
     if dataset.task != "boxes" or not dataset.num_boxes:
         raise SpecError(f"{data}, {split}, has no boxes to compare with")
     return DetectionSplit(data, split, source, dataset, coco_document(dataset))

@@ -31,6 +31,7 @@ class ModelFacts:
         scores: the anomaly scores that it gives, the default first.
         embedding_size: numbers of its embeddings; None where there are none.
         reconstructs: whether it is an autoencoder.
+        classifies: whether it is a classifier.
     """
 
     input_spec: InputSpec
@@ -40,6 +41,7 @@ class ModelFacts:
     scores: tuple[ScoreName, ...] = ()
     embedding_size: int | None = None
     reconstructs: bool = False
+    classifies: bool = False
 
 
 def check_reconstructs(facts: ModelFacts, name: str) -> None:
@@ -96,6 +98,7 @@ def inspect_model(source: ModelSource) -> ModelFacts:
 
     from cvcore.anomaly.scorers import scores_of
     from cvcore.autoencode.base import Autoencoder
+    from cvcore.classify.base import Classifier
     from cvcore.detect.base import Detector
     from cvcore.models import build_model
     from cvcore.retrieve.embed import embedding_size_of
@@ -115,4 +118,5 @@ def inspect_model(source: ModelSource) -> ModelFacts:
         scores,
         embedding_size_of(model),
         isinstance(model, Autoencoder),
+        isinstance(model, Classifier),
     )

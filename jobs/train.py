@@ -1,4 +1,4 @@
-"""Train on Ray Train: detectors on images with COCO annotations, autoencoders and memories on normal images.
+"""Train on Ray Train: detectors and classifiers on datasets, autoencoders and memories on normal images.
 
 Killing a run at any time and starting it again with the same spec continues after the last finished epoch,
 and makes the same steps as a run that was never interrupted. A run that has ended is not repeated.
@@ -20,10 +20,12 @@ from jobs.ray_session import ray_session
 from jobs.storage import join
 from jobs.storage.roots import VARIABLE
 from jobs.train_autoencoder import check_autoencoder_data
+from jobs.train_classifier import check_classifier_data
 from jobs.train_detector import check_detector_data
 from jobs.train_memory import check_memory_data, run_memory
 from jobs.train_spec import (
     AutoencoderTrainSpec,
+    ClassifierTrainSpec,
     DetectorTrainSpec,
     EpochsTrainSpec,
     MemoryTrainSpec,
@@ -82,6 +84,8 @@ def _check_data(spec: EpochsTrainSpec) -> None:
     """Refuse what no worker could train with, before any is started."""
     if isinstance(spec, DetectorTrainSpec):
         check_detector_data(spec)
+    elif isinstance(spec, ClassifierTrainSpec):
+        check_classifier_data(spec)
     else:
         assert isinstance(spec, AutoencoderTrainSpec)
         check_autoencoder_data(spec)

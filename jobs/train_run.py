@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -14,6 +16,8 @@ from cvcore.train.progress import GRAD_CLIP, WEIGHT_DECAY, OptimizeOptions, Prog
 from jobs.storage import join, open_store
 from jobs.train_spec import EpochRecord, EpochsTrainSpec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, save_run
+
+AVERAGE_DECAY, RECENT_SHARE = 0.998, 10
 
 
 class TrainRun(Protocol):
@@ -82,6 +86,21 @@ def optimize_options(
         weight_decay=weight_decay,
         grad_clip=grad_clip,
     )
+
+
+def average_decay(total_steps: int, asked: float | None = None) -> float:
+    """Of the averaged weights: what was asked for, or over about 500 steps, a tenth of a shorter run."""
+    if asked is not None:
+        return asked
+    return min(AVERAGE_DECAY, max(0.0, 1 - RECENT_SHARE / total_steps))
+
+
+@contextlib.contextmanager
+def copying_to_meta() -> Iterator[None]:
+    """Copying weights to a model on `meta`, which checks them and keeps nothing, is meant."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .* copying from a non-meta parameter")
+        yield
 
 
 def keep_epoch(

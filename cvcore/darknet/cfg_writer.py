@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cvcore.darknet.classifiers import scaled_channels
+
 
 class CfgWriter:
     """Sections, one after the other, with all channels multiplied by `width`.
@@ -20,7 +22,7 @@ class CfgWriter:
 
     def channels(self, filters: int) -> int:
         """`filters` at this width, a multiple of 8 unless the width is 1."""
-        return filters if self._width == 1 else max(8, round(filters * self._width / 8) * 8)
+        return scaled_channels(filters, self._width)
 
     def add(self, name: str, **settings: object) -> int:
         """Write a section; returns its layer's index."""

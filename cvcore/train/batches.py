@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from cvcore.train.augment import AugmentOptions, augment
 from cvcore.train.mosaic import NUM_TILES
 from cvcore.train.samples import Sample
 from cvcore.train.views import View
+
+B = TypeVar("B")
 
 STEPS_PER_SIZE = 10
 
@@ -129,7 +132,7 @@ def epoch_batches(
         yield batch
 
 
-def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+def ahead(batches: Iterator[B]) -> Iterator[B]:
     """The same batches, each made by a thread while the one before is in use."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         coming = pool.submit(next, batches, None)

@@ -50,7 +50,10 @@ def survey_run(run: Run, store: Store, *, sizes: dict[ShelfName, int] | None = N
             statistics = statistics.merge(measure(batch))
             offer_all(shelves, batch, part=part, first_row=first_row)
             first_row += len(batch)
-    return Survey(statistics, {shelf.name: shelf.choose() for shelf in shelves})
+    chosen = {shelf.name: shelf.choose() for shelf in shelves}
+    if statistics.is_classified:  # each has a label
+        chosen.pop("empty", None)
+    return Survey(statistics, chosen)
 
 
 def _read_part(part: str, store: Store) -> Iterator[RowBatch]:

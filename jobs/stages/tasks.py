@@ -21,6 +21,13 @@ class DetectTask:
 
 
 @dataclass(frozen=True)
+class ClassifyTask:
+    """Say what inputs show, by their `top_k` likeliest classes."""
+
+    top_k: int
+
+
+@dataclass(frozen=True)
 class ScoreTask:
     """Say how anomalous inputs are.
 
@@ -71,4 +78,4 @@ class ProposeTask:
     options: SelectiveSearchOptions
 
 
-Task = DetectTask | ScoreTask | EmbedTask | RestoreTask | CodeTask | ProposeTask
+Task = DetectTask | ClassifyTask | ScoreTask | EmbedTask | RestoreTask | CodeTask | ProposeTask
