@@ -15,6 +15,7 @@ from cluster.image_commands import compress, decompress, denoise, generate, redu
 from cluster.job_commands import annotate, run, track
 from cluster.options import Endpoint, Json, Profile, Region
 from cluster.propose_command import propose
+from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.train_command import train
 
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
+    RESULTS: (query,),
     MODELS: (train,),
 }
 for panel, commands in COMMANDS.items():
