@@ -20,7 +20,9 @@ LABELS = ("car", "traffic light", "dog")
 SIZES = ((64, 48), (101, 77), (200, 150))
 
 
-def job_record(folder: Path, *, num_inputs: int, labels: tuple[str, ...] = LABELS) -> JobRecord:
+def job_record(
+    folder: Path, *, num_inputs: int, labels: tuple[str, ...] = LABELS, num_videos: int = 0
+) -> JobRecord:
     """The record of an annotate job over `<folder>/images`."""
     return JobRecord(
         job_id="1" * 64,
@@ -34,7 +36,8 @@ def job_record(folder: Path, *, num_inputs: int, labels: tuple[str, ...] = LABEL
         units_per_file=1,
         skipped={},
         spec={"job": "annotate", "source": {"uri": str(folder / "images")}},
-        num_images=num_inputs,
+        num_images=0 if num_videos else num_inputs,
+        num_videos=num_videos,
     )
 
 
@@ -51,7 +54,9 @@ def write_run(
 ) -> Path:
     """Write `<folder>/run`, its rows in some parts; returns it."""
     run = folder / "run"
-    record = job_record(folder, num_inputs=len(rows) if num_inputs is None else num_inputs, labels=labels)
+    num_videos = len({row["uri"] for row in rows if row.get("frame_index") is not None})
+    num = len(rows) if num_inputs is None else num_inputs
+    record = job_record(folder, num_inputs=num, labels=labels, num_videos=num_videos)
     (run / "_veedor").mkdir(parents=True)
     (run / "data").mkdir()
     (run / "_veedor" / "job.json").write_text(json.dumps(asdict(record)))

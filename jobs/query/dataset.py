@@ -75,12 +75,13 @@ def parquet_dataset(uris: Sequence[str], store: Store) -> ds.Dataset:
     files = pafs.PyFileSystem(StoreHandler(store))
     return ds.FileSystemDataset.from_paths(
         list(uris),
-        schema=_schema(uris[0], store),
+        schema=parquet_schema(uris[0], store),
         format=ds.ParquetFileFormat(),
         filesystem=files,
     )
 
 
-def _schema(uri: str, store: Store) -> pa.Schema:
+def parquet_schema(uri: str, store: Store) -> pa.Schema:
+    """The schema of one file; of it only the footer is read."""
     with store.open(uri) as file:
         return pq.ParquetFile(pa.PythonFile(file, mode="r")).schema_arrow
