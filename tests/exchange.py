@@ -71,14 +71,20 @@ def write_run(
 
 
 def make_rows(
-    folder: Path, *, seed: int = 0, num: int = 7, masks: bool = False, write_images: bool = False
+    folder: Path,
+    *,
+    seed: int = 0,
+    num: int = 7,
+    masks: bool = False,
+    write_images: bool = False,
+    folders: tuple[str, str] = ("a", "b"),
 ) -> list[dict[str, Any]]:
     """Rows of `num` images of which one holds nothing (the second) and one failed (the third)."""
     rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     for number in range(num):
         width, height = SIZES[number % len(SIZES)]
-        name = folder / "images" / ("b" if number % 2 else "a") / f"img {number:03d}.jpg"
+        name = folder / "images" / folders[number % 2] / f"img {number:03d}.jpg"
         if write_images:
             name.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (width, height), (number, 90, 30)).save(name)

@@ -57,13 +57,21 @@ class CvatWriter:
         target = self._sink.folder / VIDEOS / f"{plain_name(rows[0].uri, self._facts.source)}.xml"
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("x", encoding="utf-8") as file:
-            file.write(start(self._facts, mode="interpolation", name=rows[0].uri))
+            file.write(start(self._facts, mode="interpolation", name=rows[0].uri, more=_extent(rows)))
             tracks = video_tracks(rows)
             for number, track in enumerate(tracks):
                 label = track[0][1].label
                 shapes = "".join(_frames(track, rows))
                 file.write(element("track", {"id": number, "label": label, "source": "auto"}, f"\n{shapes}"))
             file.write(END)
+
+
+def _extent(rows: list[ExportRow]) -> str:
+    """Elements for the number of frames, up to the last one, and their size."""
+    width, height = next((size_of(row, to="cvat") for row in rows if row.width), (0, 0))
+    size = f"<width>{width}</width><height>{height}</height>" if width else ""
+    last = max(row.frame_index or 0 for row in rows)
+    return f"<size>{last + 1}</size>" + (f"<original_size>{size}</original_size>" if size else "")
 
 
 def video_tracks(rows: list[ExportRow]) -> list[list[tuple[int, Found]]]:

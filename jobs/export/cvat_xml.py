@@ -17,8 +17,15 @@ ATTRIBUTES = ("score", "number", "track_id", "interpolated")
 """What labels declare beyond what CVAT knows, all as text."""
 
 
-def start(facts: Facts, *, mode: str, name: str) -> str:
-    """The head of a document, up to its first image or track; `mode` is `annotation` or `interpolation`."""
+def start(facts: Facts, *, mode: str, name: str, more: str = "") -> str:
+    """The head of a document, up to its first image or track.
+
+    Args:
+        facts: of the run.
+        mode: `annotation` of images, `interpolation` of a video.
+        name: of the task.
+        more: elements that only one of the two has.
+    """
     attributes = "".join(
         f"<attribute><name>{each}</name><mutable>True</mutable><input_type>text</input_type>"
         "<default_value></default_value><values></values></attribute>"
@@ -31,7 +38,7 @@ def start(facts: Facts, *, mode: str, name: str) -> str:
     partial = "<partial>True</partial>" if facts.partial else ""
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n'
-        f"<meta><task><name>{escape(visible(name))}</name><mode>{mode}</mode>\n<labels>\n{labels}</labels></task>\n"
+        f"<meta><task><name>{escape(visible(name))}</name><mode>{mode}</mode>{more}\n<labels>\n{labels}</labels></task>\n"
         f"<source>{escape(visible(facts.run))}</source><model>{escape(visible(facts.model_version))}</model>{partial}</meta>\n"
     )
 

@@ -1,4 +1,7 @@
-"""Pascal VOC: an XML an image in `Annotations/`, and `ImageSets/Main/all.txt`, which lists them."""
+"""Pascal VOC: an XML an image in `Annotations/`, and `ImageSets/Main/all.txt`, which lists them.
+
+`labelmap.txt` names the labels, as CVAT and Datumaro ask where they are not VOC's own twenty.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ class VocWriter:
     def __init__(self, sink: Sink, facts: Facts) -> None:
         check_xml_labels(facts.labels, to="voc")
         self._labels, self._index = facts.labels, facts.label_index
+        lines = ["# label:color_rgb:parts:actions", *(f"{label}:::" for label in facts.labels)]
+        (sink.folder / "labelmap.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         self._folder = sink.folder / ANNOTATIONS
         self._folder.mkdir()
         (sink.folder / SETS).mkdir(parents=True)
