@@ -201,16 +201,11 @@ def coco_document(dataset: BoxDataset, *, file_names: Mapping[str, str] | None =
     return {**dataset.details, "images": images, "annotations": annotations, "categories": categories}
 
 
-def box_values(box: Sequence[float]) -> list[float]:
-    """COCO's xywh of a box (xyxy, pixels), rounded to `DECIMALS`."""
-    x1, y1, x2, y2 = box
-    return [round(value, DECIMALS) for value in (x1, y1, x2 - x1, y2 - y1)]
-
-
 def _annotation(
     image: ImageRecord, k: int, annotation_id: int, image_id: int, category_ids: Sequence[int]
 ) -> dict[str, Any]:
-    box = box_values(image.boxes[k].tolist())
+    x1, y1, x2, y2 = image.boxes[k].tolist()
+    box = [round(value, DECIMALS) for value in (x1, y1, x2 - x1, y2 - y1)]
     facts = {key: value for key, value in image.attributes[k].items() if key != "crowd"}
     if not isinstance(facts.get("area"), (int, float)):
         facts["area"] = round(box[2] * box[3], DECIMALS)

@@ -11,7 +11,6 @@ import json
 import shutil
 from typing import IO, Any
 
-from cvcore.datasets.coco import box_values
 from jobs.export.rows import ExportRow, Found
 from jobs.export.writer import Facts, Sink, size_of
 
@@ -38,25 +37,27 @@ class CocoWriter:
 
     def add(self, row: ExportRow) -> None:
         assert row.found is not None
-        self._write(self._images, json.dumps(self._image(row)))
-        for found in row.found:
-            x, y, width, height = box_values(found.box)
-            shared = (
-                f'"image_id": {row.ordinal}, "category_id": {self._index[found.label] + 1}, '
-                f'"bbox": [{x!r}, {y!r}, {width!r}, {height!r}]'
-            )
-            if found.mask is not None:
-                shared += f', "segmentation": {json.dumps(dict(found.mask))}'
-            if found.score is not None:
-                shared += f', "score": {found.score!r}'
-            self._write(self._results, f"{{{shared}}}")
-            self._write(self._document, f'{{"id": {found.ordinal}, {shared}, {self._rest(found)}}}')
+        self._write(self._images, [json.dumps(self._image(row))])
+        shared = [self._shared(found, row.ordinal) for found in row.found]
+        self._write(self._results, [f"{{{text}}}" for text in shared])
+        self._write(
+            self._document,
+            [
+                f'{{"id": {found.ordinal}, {text}, {_rest(found)}}}'
+                for text, found in zip(shared, row.found, strict=True)
+            ],
+        )
 
-    def _rest(self, found: Found) -> str:
-        text = f'"area": {_area(found)!r}, "iscrowd": 0, "number": {found.number}'
-        if found.track_id is not None:
-            text += f', "track_id": {found.track_id}'
-        return text + (', "interpolated": true' if found.interpolated else "")
+    def _shared(self, found: Found, image_id: int) -> str:
+        """What a result says too. Sides are differences of float32 in float64, which is exact."""
+        x0, y0, x1, y1 = found.box
+        text = (
+            f'"image_id": {image_id}, "category_id": {self._index[found.label] + 1}, '
+            f'"bbox": [{x0!r}, {y0!r}, {x1 - x0!r}, {y1 - y0!r}]'
+        )
+        if found.mask is not None:
+            text += f', "segmentation": {json.dumps(dict(found.mask))}'
+        return text if found.score is None else f'{text}, "score": {found.score!r}'
 
     def _image(self, row: ExportRow) -> dict[str, Any]:
         width, height = (row.width, row.height) if not self._facts.has_images else size_of(row, to="coco")
@@ -66,9 +67,10 @@ class CocoWriter:
             image |= {"frame_index": row.frame_index, "timestamp_s": row.timestamp_s}
         return image
 
-    def _write(self, file: IO[str], text: str) -> None:
-        file.write(self._before[file] + text)
-        self._before[file] = ",\n"
+    def _write(self, file: IO[str], texts: list[str]) -> None:
+        if texts:
+            file.write(self._before[file] + ",\n".join(texts))
+            self._before[file] = ",\n"
 
     def close(self) -> None:
         categories = [{"id": k + 1, "name": label} for label, k in self._index.items()]
@@ -83,11 +85,18 @@ class CocoWriter:
         self._results.close()
 
 
+def _rest(found: Found) -> str:
+    text = f'"area": {_area(found)!r}, "iscrowd": 0, "number": {found.number}'
+    if found.track_id is not None:
+        text += f', "track_id": {found.track_id}'
+    return text + (', "interpolated": true' if found.interpolated else "")
+
+
 def _area(found: Found) -> float:
     """Pixels of the mask, or of the box where there is none."""
     if found.mask is None:
-        _, _, width, height = box_values(found.box)
-        return round(width * height, 9)
+        x0, y0, x1, y1 = found.box
+        return (x1 - x0) * (y1 - y0)
     from pycocotools import mask as coco_mask
 
     return float(coco_mask.area({"size": found.mask["size"], "counts": found.mask["counts"].encode()}))

@@ -17,7 +17,7 @@ from jobs.storage import Access
 from tests.exchange import LABELS, make_rows, video_rows, write_run
 
 DIGITS_PX = {
-    "coco": 1e-8,
+    "coco": 0,
     "yolo": 1e-7,
     "voc": 1e-8,
     "cvat": 0,
