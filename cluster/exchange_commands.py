@@ -89,6 +89,10 @@ def import_run(
     out: Annotated[
         str | None, typer.Option(help="Of MOT text: folder or s3://bucket/prefix/ for a new run.")
     ] = None,
+    as_dataset: Annotated[
+        str | None, typer.Option(help="Folder or s3://bucket/prefix/ for a new COCO dataset to train on.")
+    ] = None,
+    images: Annotated[str | None, typer.Option(help="Of the dataset: where its images are.")] = None,
     who: Annotated[str | None, typer.Option(help="Who corrects; default who is logged in.")] = None,
     tool: Annotated[str | None, typer.Option(help="What was used; default the format's.")] = None,
     label: Label = None,
@@ -99,7 +103,7 @@ def import_run(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Take back what people or other tools made of a run, or make a run of their detections or tracks.
+    """Take back what people or other tools made of a run, or make a dataset or a new run of it.
 
     Corrections are kept beside the run: `veedor query` has them as the views corrections and reviewed. If
     the export was made with --label or --min-score, give them again: what was not shown is not rejected.
@@ -109,10 +113,15 @@ def import_run(
 
     with usage_errors(as_json=as_json):
         access = Access(profile, endpoint_url, region)
-        if (into is None) == (out is None):
-            raise SpecError("name one of --into RUN, which is corrected, and --out, for a new run of MOT")
+        if sum(each is not None for each in (into, out, as_dataset)) != 1:
+            raise SpecError(
+                "name one of --into RUN, which is corrected, --as-dataset FOLDER, and --out, for a new run "
+                "of MOT"
+            )
         if out is not None:
             _make_run(source, of, out, fps, access)
+        elif as_dataset is not None:
+            _make_dataset(source, of, as_dataset, images, access, as_json=as_json)
         elif into is not None:
             from jobs.export.rows import Choice
             from jobs.imports.corrections import import_corrections
@@ -125,6 +134,18 @@ def import_run(
                 return
             said = ", ".join(f"{count:,} {action}" for action, count in sorted(done.actions.items()))
             typer.echo(f"{done.num_images:,} images: {said}: {done.uri}")
+
+
+def _make_dataset(
+    source: str, of: str, out: str, images: str | None, access: Access, *, as_json: bool
+) -> None:
+    from cluster.dataset_listing import print_converted
+    from cvcore.errors import SpecError
+    from jobs.imports.dataset import import_dataset
+
+    if images is None:
+        raise SpecError("where the images of the dataset are is not said: name their folder with --images")
+    print_converted(import_dataset(source, out, of=of, images=images, access=access), as_json=as_json)
 
 
 def _make_run(source: str, of: str, out: str, fps: float | None, access: Access) -> None:

@@ -39,7 +39,8 @@ def staged(out: str, *, access: Access, overwrite: bool = False) -> Iterator[Pat
     if is_s3(folder):
         with tempfile.TemporaryDirectory(prefix="veedor-export-") as made:
             yield Path(made)
-            _upload(Path(made), folder, store)
+            before = {info.uri for info in store.walk(f"{folder}/")} if overwrite else set()
+            _upload(Path(made), folder, store, before)
         return
     target = Path(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +81,8 @@ def _replace(draft: Path, target: Path) -> None:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def _upload(made: Path, folder: str, store: Store) -> None:
+def _upload(made: Path, folder: str, store: Store, before: set[str]) -> None:
+    """Put all files; of what was there before, nothing is left."""
     names = sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_file())
     done: list[str] = []
 
@@ -88,6 +90,7 @@ def _upload(made: Path, folder: str, store: Store) -> None:
         store.put(join(folder, name), (made / name).read_bytes())
         done.append(name)
 
+    store.delete(join(folder, MANIFEST))
     try:
         with ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="veedor-export") as pool:
             list(pool.map(put, [name for name in names if name != MANIFEST]))
@@ -96,3 +99,5 @@ def _upload(made: Path, folder: str, store: Store) -> None:
         for name in done:
             store.delete(join(folder, name))
         raise
+    for uri in before - {join(folder, name) for name in names}:
+        store.delete(uri)

@@ -137,7 +137,7 @@ def import_corrections(
     rows: list[dict[str, Any]] = []
     masks = facts.has_masks and any(box.mask or box.outline for each in given for box in each.boxes)
     for row in iter_rows(found.parts, store, source=facts.source, choice=shown or Choice(), masks=masks):
-        mine = index.find(row)
+        mine = index.find(row.uri, row.name, row.frame_index)
         if mine is not None:
             rows += [_correction(row, each) for each in _changes(row, mine)]
     index.check_all_found()

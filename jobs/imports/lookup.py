@@ -1,4 +1,4 @@
-"""Which row of a run an image of a file is."""
+"""Which image of a run, or of a folder, an image of a file is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import PurePosixPath
 
 from cvcore.errors import SpecError
 from jobs.export.names import plain_name
-from jobs.export.rows import ExportRow
 from jobs.imports.given import Given, stem
 
 _SHOWN = 3
@@ -16,14 +15,19 @@ Key = tuple[tuple[str, ...], int | None, bool]
 
 
 class GivenIndex:
-    """Finds what is given for a row: by its location, else by its name from the end.
+    """Finds what is given for an image: by its location, else by its name from the end.
+
+    Args:
+        given: of a file.
+        source: what names are relative to.
+        whole: what messages call all the images together.
 
     Raises:
         SpecError: if a file has an image twice.
     """
 
-    def __init__(self, given: Sequence[Given], source: str) -> None:
-        self._given, self._source = given, source
+    def __init__(self, given: Sequence[Given], source: str, *, whole: str = "the run") -> None:
+        self._given, self._source, self._whole = given, source, whole
         self._by_uri: dict[tuple[str, int | None], int] = {}
         self._by_name: dict[Key, int] = {}
         self._rows: dict[int, str] = {}
@@ -36,38 +40,44 @@ class GivenIndex:
                 self._by_uri[each.uri, each.uri_frame] = k
         self._lengths = sorted({len(key[0]) for key in self._by_name}, reverse=True)
 
-    def find(self, row: ExportRow) -> Given | None:
-        """What is said of a row; None for nothing.
+    def find(self, uri: str, name: str, frame_index: int | None = None) -> Given | None:
+        """What is said of an image, or of a video's frame; None for nothing.
+
+        Args:
+            uri: where the image, or the video, is.
+            name: what exports call it, see `jobs.export.names.image_name`.
+            frame_index: of a frame.
 
         Raises:
-            SpecError: if a name is that of more than one row.
+            SpecError: if a name is that of more than one of them.
         """
-        k = self._by_uri.get((row.uri, row.frame_index))
+        k = self._by_uri.get((uri, frame_index))
         if k is None:
-            k = next((self._by_name[key] for key in self._keys(row) if key in self._by_name), None)
+            keys = self._keys(uri, name, frame_index)
+            k = next((self._by_name[key] for key in keys if key in self._by_name), None)
         if k is None:
             return None
         if k in self._rows:
             raise SpecError(
-                f"{_shown(self._given[k])} is the end of more than one name in the run: {self._rows[k]} and "
-                f"{row.name}. Give more of the path"
+                f"{_shown(self._given[k])} is the end of more than one name in {self._whole}: "
+                f"{self._rows[k]} and {name}. Give more of the path"
             )
-        self._rows[k] = row.name
+        self._rows[k] = name
         return self._given[k]
 
-    def _keys(self, row: ExportRow) -> Iterator[Key]:
-        names: list[tuple[str, int | None, bool]] = [(row.name, None, False), (stem(row.name), None, True)]
-        if row.frame_index is not None:
-            video = plain_name(row.uri, self._source)
-            names += [(video, row.frame_index, False), (stem(video), row.frame_index, True)]
-        for name, frame, by_stem in names:
-            parts = PurePosixPath(name).parts
+    def _keys(self, uri: str, name: str, frame_index: int | None) -> Iterator[Key]:
+        names: list[tuple[str, int | None, bool]] = [(name, None, False), (stem(name), None, True)]
+        if frame_index is not None:
+            video = plain_name(uri, self._source)
+            names += [(video, frame_index, False), (stem(video), frame_index, True)]
+        for each, frame, by_stem in names:
+            parts = PurePosixPath(each).parts
             for length in self._lengths:
                 if length <= len(parts):
                     yield parts[-length:], frame, by_stem
 
     def check_all_found(self) -> None:
-        """Refuse a file with images that no row was.
+        """Refuse a file with images that nothing was.
 
         Raises:
             SpecError: naming some of them.
@@ -77,9 +87,8 @@ class GivenIndex:
             named = ", ".join(map(_shown, strangers[:_SHOWN]))
             more = f" and {len(strangers) - _SHOWN:,} more" if len(strangers) > _SHOWN else ""
             raise SpecError(
-                f"{len(strangers):,} of {len(self._given):,} images are not in the run: {named}{more}. "
-                f"Names are "
-                "compared from their end; take these out of the file, or name the run that it is of"
+                f"{len(strangers):,} of {len(self._given):,} images are not in {self._whole}: {named}{more}. "
+                "Names are compared from their end; take these out of the file, or name what it is of"
             )
 
 
