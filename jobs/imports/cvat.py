@@ -85,6 +85,9 @@ def _mask(shape: Element, given: Given) -> dict[str, Any]:
     assert given.size is not None
     left, top, width, height = (int(shape.attrib[key]) for key in ("left", "top", "width", "height"))
     runs = [int(text) for text in shape.attrib["rle"].split(",")]
+    inside = 0 <= left <= left + width <= given.size[0] and 0 <= top <= top + height <= given.size[1]
+    if not inside or min(runs) < 0 or sum(runs) != width * height:
+        raise ValueError(f"the runs of a mask do not fill its {width} x {height} pixels in the image")
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     mask = np.zeros((given.size[1], given.size[0]), bool)
     mask[top : top + height, left : left + width] = flat.reshape(height, width)

@@ -13,7 +13,8 @@ from jobs.export.export import Options, export_run
 from jobs.export.names import image_name
 from jobs.export.queue import doubt
 from jobs.export.rows import Choice
-from jobs.storage import Access
+from jobs.storage import Access, StoreFull
+from jobs.storage.s3 import S3Store
 from tests.cluster.test_cli_mistakes import check_refused
 from tests.cluster.test_cli_mistakes import run as veedor
 from tests.conftest import point_at
@@ -176,6 +177,25 @@ def test_to_and_from_a_bucket(
     assert found == {name for name in names(tmp_path / "out") if (tmp_path / "out" / name).is_file()}
     body = client(moto_s3).get_object(Bucket=bucket, Key=f"out/{to}/failures.csv")["Body"].read()
     assert body == (tmp_path / "out/failures.csv").read_bytes()
+
+
+def test_a_bucket_that_refuses_midway_is_left_without_a_rest(
+    tmp_path: Path, moto_s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point_at(moto_s3, monkeypatch)
+    bucket = new_bucket(moto_s3)
+    run = write_run(tmp_path, make_rows(tmp_path))
+    put = S3Store.put
+
+    def refuse(store: S3Store, uri: str, body: bytes) -> None:
+        if uri.endswith("img 004.txt"):
+            raise StoreFull(f"{uri}: no room")
+        put(store, uri, body)
+
+    monkeypatch.setattr(S3Store, "put", refuse)
+    with pytest.raises(StoreFull, match="no room"):
+        export(run, f"s3://{bucket}/out", "yolo")
+    assert "Contents" not in client(moto_s3).list_objects_v2(Bucket=bucket)
 
 
 def test_a_track_that_leaves_is_outside_and_what_comes_back_is_a_keyframe(tmp_path: Path) -> None:

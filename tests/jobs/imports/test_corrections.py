@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from jobs.query.session import open_query
 from jobs.storage import Access
 from tests.cluster.test_cli_mistakes import check_refused
 from tests.cluster.test_cli_mistakes import run as veedor
+from tests.conftest import point_at
 from tests.exchange import make_rows, video_rows, write_run
 from tests.jobs.export.test_round_trips import submit
+from tests.s3_files import new_bucket, upload
+from tests.s3_servers import S3Server
 
 
 @pytest.fixture
@@ -208,6 +212,42 @@ def test_a_name_that_ends_two_others(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps({"images": [image], "annotations": [], "categories": []}))
     with pytest.raises(SpecError, match=r"more than one name in the run: a/img 000\.jpg and b/img 000\.jpg"):
         give_back(run, tmp_path / "x.json", "coco")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "words"),
+    [
+        pytest.param('rle="0, 4000000000000"', "runs of a mask", id="a run of terabytes"),
+        pytest.param('rle="3, -1, 2"', "runs of a mask", id="a negative run"),
+        pytest.param('rle="a"', "invalid literal", id="no number"),
+        pytest.param('left="9999"', "runs of a mask", id="outside of the image"),
+    ],
+)
+def test_masks_that_are_none(tmp_path: Path, attribute: str, words: str) -> None:
+    run = write_run(tmp_path, make_rows(tmp_path, masks=True), masks=True)
+    out = exported(run, "cvat")
+    name = attribute.partition("=")[0]
+    text = (out / "annotations.xml").read_text()
+    (out / "annotations.xml").write_text(re.sub(rf'(<mask[^>]*) {name}="[^"]*"', rf"\1 {attribute}", text))
+    with pytest.raises(SpecError, match=words):
+        give_back(run, out, "cvat")
+
+
+def test_a_run_in_a_bucket_is_corrected_there(
+    run: Path, moto_s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point_at(moto_s3, monkeypatch)
+    bucket = new_bucket(moto_s3)
+    files = {f"run/{p.relative_to(run)}": p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    upload(moto_s3, bucket, files)
+    location, out = f"s3://{bucket}/run", f"s3://{bucket}/out"
+    export_run(location, to="voc", out=out, access=Access())
+    for number in (1, 2):
+        done = import_corrections(out, location, of="voc", who="ann", access=Access())
+        assert done.uri.endswith(f"run/corrections/00000{number}.parquet")
+        assert done.actions == {"accept": 15, "empty": 1}
+    answer = open_query(location, access=Access()).ask("select count(*), max(import) from corrections")
+    assert list(answer.rows) == [(16, 2)]
 
 
 def test_the_command(run: Path) -> None:
