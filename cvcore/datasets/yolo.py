@@ -160,15 +160,12 @@ def box_line(box: Sequence[float], label_id: int, size: Size) -> str:
     """The line of one box (xyxy, pixels) in an image of a size."""
     x1, y1, x2, y2 = box
     width, height = size
-    shares = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
-    return _line(label_id, shares)
+    x, y, w, h = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height
+    return f"{label_id} {x:.{DECIMALS}f} {y:.{DECIMALS}f} {w:.{DECIMALS}f} {h:.{DECIMALS}f}\n"
 
 
 def polygon_line(points: Sequence[tuple[float, float]], label_id: int, size: Size) -> str:
     """The line of one polygon of at least three points (x, y), pixels."""
     width, height = size
-    return _line(label_id, [share for x, y in points for share in (x / width, y / height)])
-
-
-def _line(label_id: int, shares: Iterable[float]) -> str:
+    shares = (share for x, y in points for share in (x / width, y / height))
     return f"{label_id} " + " ".join(f"{share:.{DECIMALS}f}" for share in shares) + "\n"

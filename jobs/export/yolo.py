@@ -6,8 +6,6 @@ outline, one polygon a line, in place of the box.
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 import yaml
 
 from cvcore.datasets.yolo import box_line, label_name, polygon_line
@@ -30,7 +28,7 @@ class YoloWriter:
         size = size_of(row, to="yolo")
         place = f"images/{row.name}"
         text = label_name(place)
-        folder = str(PurePosixPath(text).parent)
+        folder = text.rpartition("/")[0]
         if folder not in self._made:
             (self._sink.folder / folder).mkdir(parents=True, exist_ok=True)
             self._made.add(folder)
