@@ -11,11 +11,13 @@ import typer
 from cluster.anomaly_commands import calibrate, scan, threshold
 from cluster.compare_command import compare
 from cluster.dataset_commands import dataset_app
-from cluster.exits import check_format, usage_errors
+from cluster.exchange_commands import export_run, import_run
+from cluster.exits import usage_errors
 from cluster.image_commands import compress, decompress, denoise, generate, reduce
 from cluster.job_commands import annotate, run, track
 from cluster.options import Endpoint, Json, Profile, Region, SpeedSeconds
 from cluster.propose_command import propose
+from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.train_command import train
 
@@ -41,11 +43,14 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
+    RESULTS: (query,),
     MODELS: (train, compare),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.command("export", rich_help_panel=RESULTS)(export_run)
+app.command("import", rich_help_panel=RESULTS)(import_run)
 app.add_typer(dataset_app, name="dataset", rich_help_panel=DATASETS)
 
 
@@ -185,48 +190,6 @@ def render(
     with usage_errors():
         done = render_video(run, video=video, out=out, access=access, trail_s=trail_s, overwrite=overwrite)
     typer.echo(f"{done.num_frames:,} frames: {done.uri}")
-
-
-@app.command("export", rich_help_panel=RESULTS)
-def export_run(
-    run: Annotated[str, typer.Argument(help="The --out of an annotate or track job.")],
-    out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/ to write into.")],
-    to: Annotated[str, typer.Option("--format", help="mot: one text of the MOT Challenge a video.")] = "mot",
-    profile: Profile = None,
-    endpoint_url: Endpoint = None,
-    region: Region = None,
-) -> None:
-    """Write a run in another tool's format."""
-    from jobs.mot import export_mot
-    from jobs.storage import Access
-
-    with usage_errors():
-        check_format(to)
-        written = export_mot(run, out=out, access=Access(profile, endpoint_url, region))
-    typer.echo("\n".join(written))
-
-
-@app.command("import", rich_help_panel=RESULTS)
-def import_run(
-    source: Annotated[str, typer.Argument(help="A file, or a folder of files.")],
-    out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/ for the run.")],
-    of: Annotated[str, typer.Option("--format", help="mot: detections or tracks, a text a video.")] = "mot",
-    fps: Annotated[float | None, typer.Option(help="Frames a second; without it rows have no times.")] = None,
-    profile: Profile = None,
-    endpoint_url: Endpoint = None,
-    region: Region = None,
-) -> None:
-    """Make a run of another tool's detections or tracks, to track, evaluate or query it."""
-    from jobs.mot import import_mot
-    from jobs.storage import Access
-
-    with usage_errors():
-        check_format(of)
-        made = import_mot(source, out=out, fps=fps, access=Access(profile, endpoint_url, region))
-    typer.echo(
-        f"{made.num_sequences:,} sequences, {made.num_frames:,} frames, {made.num_detections:,} detections: "
-        f"{made.uri}"
-    )
 
 
 @app.command(rich_help_panel=MODELS)
