@@ -39,8 +39,9 @@ from cvcore.train.masks import MaskSamples
 from cvcore.train.progress import OptimizeOptions, Progress
 from cvcore.train.run import RunOptions
 from cvcore.train.segment import SegmenterLoss, evaluate_segmenter, segmenter_epochs, segmenter_loss
-from cvcore.types import InputSpec
-from jobs.train_segmenter import average_decay, prepare_segmenter
+from cvcore.types import Augmentation, InputSpec
+from jobs.train_run import average_decay
+from jobs.train_segmenter import prepare_segmenter
 from jobs.train_spec import SegmenterTrainSpec
 from tests.data import shared_data
 
@@ -50,6 +51,7 @@ IMAGENET = "weights/squeezenet1_1-imagenet/squeezenet1_1.safetensors"
 THREADS, SIZE_PX, EPOCHS, BATCH = 2, 512, 60, 2
 LABELS = ("membrane", "cell")
 LOSS = "cross_entropy+dice"
+VIEWS: tuple[Augmentation, ...] = ("flip", "turn", "jitter", "colour")
 PEER = "smp_unet"
 ALIKE = 0.15
 """By how much of ours the peer's number of parameters may differ."""
@@ -156,7 +158,7 @@ def trained(
         OptimizeOptions(spec.lr, steps, min(spec.warmup_steps, steps // 4), spec.weight_decay),
         average_decay=average_decay(steps),
     )
-    options = RunOptions(spec.epochs, spec.batch_size, spec.seed, AugmentOptions())
+    options = RunOptions(spec.epochs, spec.batch_size, spec.seed, AugmentOptions(VIEWS))
     for each in segmenter_epochs(progress, train, held_out, options):
         assert each.found is not None
         print(f"{name} epoch {each.epoch + 1}/{spec.epochs}: mIoU {each.found.mean_iou:.3f}", flush=True)

@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from cluster.anomaly_commands import calibrate, scan, threshold
+from cluster.compare_command import compare
 from cluster.dataset_commands import dataset_app
-from cluster.exits import check_format, usage_errors
+from cluster.exchange_commands import export_run, import_run
+from cluster.exits import usage_errors
 from cluster.image_commands import compress, decompress, denoise, generate, reduce
 from cluster.job_commands import annotate, run, track
-from cluster.options import Endpoint, Json, Profile, Region
+from cluster.options import Endpoint, Json, Profile, Region, SpeedSeconds
 from cluster.propose_command import propose
+from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.segment_command import segment
 from cluster.train_command import train
@@ -41,11 +44,14 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
-    MODELS: (train,),
+    RESULTS: (query,),
+    MODELS: (train, compare),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.command("export", rich_help_panel=RESULTS)(export_run)
+app.command("import", rich_help_panel=RESULTS)(import_run)
 app.add_typer(dataset_app, name="dataset", rich_help_panel=DATASETS)
 
 
@@ -59,13 +65,16 @@ def models(as_json: Json = False) -> None:
 
 @app.command(rich_help_panel=RESULTS)
 def report(
-    run: Annotated[str, typer.Argument(help="The --out of a job.")],
+    run: Annotated[str, typer.Argument(help="The --out of a job, or of veedor train.")],
     out: Annotated[str | None, typer.Option(help="Where to write; default RUN/report.html.")] = None,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
 ) -> None:
-    """Make one self-contained HTML page of a run: counts, histograms, failures, pictures with boxes."""
+    """Make one self-contained HTML page of a run: counts, histograms, failures, pictures with boxes.
+
+    Of a training run it shows the curves.
+    """
     from jobs.report.build import write_report
     from jobs.storage import Access
 
@@ -76,9 +85,7 @@ def report(
 
 @app.command(rich_help_panel=RESULTS)
 def evaluate(
-    run: Annotated[
-        str, typer.Argument(help="The --out of a job, or of veedor index; with --data a detector.")
-    ],
+    run: Annotated[str, typer.Argument(help="The --out of a job, or of veedor index; with --data a model.")],
     truth: Annotated[
         str | None,
         typer.Option(
@@ -91,25 +98,34 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Option(
-            help="A dataset of boxes: RUN is then a detector, which is run on it here and measured."
+            help="A dataset: RUN is then a detector, classifier or localiser, which is run on it here and "
+            "measured."
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Of --data; all for everything.")] = "test",
-    weights: Annotated[
-        str | None, typer.Option(help="Of the detector, where RUN does not hold them.")
-    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Of the model, where RUN does not hold them.")] = None,
     labels: Annotated[str | None, typer.Option(help="Names of its classes, where it has none.")] = None,
+    min_score: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Of a detector: what counts as found in confusions and errors."),
+    ] = 0.25,
+    speed_s: SpeedSeconds = 20.0,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Of a detector: folder for report.html, with its errors, and evaluation.json."),
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="Of an index: how many answers count.")] = 10,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a run, or a detector, against ground truth.
+    """Measure a run, or a model, against ground truth.
 
-    COCO's metrics of detections; mean IoU, Dice and boundary F1 of class maps; recall and MABO of proposals;
-    HOTA, MOTA and IDF1 of tracks; AUROC, average precision and AUPRO of scans; precision, recall and mean
-    average precision of an index.
+    COCO's metrics of detections, and of a detector Pascal VOC's, its errors and its speed too; accuracy,
+    precision and recall of classes; mean IoU, Dice and boundary F1 of class maps; recall and MABO of
+    proposals; HOTA, MOTA and IDF1 of tracks; AUROC, average precision and AUPRO of scans; precision, recall
+    and mean average precision of an index.
     """
     from cluster.listing import (
         print_anomalies,
@@ -127,12 +143,20 @@ def evaluate(
     access = Access(profile, endpoint_url, region)
     with usage_errors(as_json=as_json):
         if data is not None:
-            from cluster.listing import print_model_evaluation
-            from jobs.evaluate_model import evaluate_model
+            from cluster.evaluating import evaluate_on_data
             from jobs.spec import ModelSection
 
             section = ModelSection(name=run, weights=weights, labels=labels)
-            print_model_evaluation(evaluate_model(section, data, split=split, access=access), as_json=as_json)
+            evaluate_on_data(
+                section,
+                data,
+                split=split,
+                min_score=min_score,
+                speed_s=speed_s,
+                out=out,
+                access=access,
+                as_json=as_json,
+            )
         elif truth is None:
             from jobs.index import open_index
             from jobs.neighbors import evaluate_index
@@ -173,48 +197,6 @@ def render(
     with usage_errors():
         done = render_video(run, video=video, out=out, access=access, trail_s=trail_s, overwrite=overwrite)
     typer.echo(f"{done.num_frames:,} frames: {done.uri}")
-
-
-@app.command("export", rich_help_panel=RESULTS)
-def export_run(
-    run: Annotated[str, typer.Argument(help="The --out of an annotate or track job.")],
-    out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/ to write into.")],
-    to: Annotated[str, typer.Option("--format", help="mot: one text of the MOT Challenge a video.")] = "mot",
-    profile: Profile = None,
-    endpoint_url: Endpoint = None,
-    region: Region = None,
-) -> None:
-    """Write a run in another tool's format."""
-    from jobs.mot import export_mot
-    from jobs.storage import Access
-
-    with usage_errors():
-        check_format(to)
-        written = export_mot(run, out=out, access=Access(profile, endpoint_url, region))
-    typer.echo("\n".join(written))
-
-
-@app.command("import", rich_help_panel=RESULTS)
-def import_run(
-    source: Annotated[str, typer.Argument(help="A file, or a folder of files.")],
-    out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/ for the run.")],
-    of: Annotated[str, typer.Option("--format", help="mot: detections or tracks, a text a video.")] = "mot",
-    fps: Annotated[float | None, typer.Option(help="Frames a second; without it rows have no times.")] = None,
-    profile: Profile = None,
-    endpoint_url: Endpoint = None,
-    region: Region = None,
-) -> None:
-    """Make a run of another tool's detections or tracks, to track, evaluate or query it."""
-    from jobs.mot import import_mot
-    from jobs.storage import Access
-
-    with usage_errors():
-        check_format(of)
-        made = import_mot(source, out=out, fps=fps, access=Access(profile, endpoint_url, region))
-    typer.echo(
-        f"{made.num_sequences:,} sequences, {made.num_frames:,} frames, {made.num_detections:,} detections: "
-        f"{made.uri}"
-    )
 
 
 @app.command(rich_help_panel=MODELS)

@@ -13,7 +13,7 @@ from jobs.calibration import read_calibration
 from jobs.catalog import JOBS
 from jobs.ledger import Ledger
 from jobs.prepare import prepare
-from jobs.purpose import NothingNewError, Purpose
+from jobs.purpose import NothingNewError, Purpose, to_detect
 from jobs.ray_session import ray_session
 from jobs.resources import ClusterShape, NodeShape, plan_resources
 from jobs.scan import next_scan, to_score
@@ -31,7 +31,7 @@ def print_dry_run(spec: PipelineSpec | TrackSpec, display: Display, *, address: 
     if isinstance(detect, ScanSpec):
         content |= _scanning(detect, display, address=address)
     elif detect is not None:
-        purpose = JOBS[detect.job].purpose
+        purpose = to_detect if isinstance(spec, TrackSpec) else JOBS[detect.job].purpose
         assert purpose is not None, "a job without a purpose of its own has a dry run of its own"
         content |= _detecting(detect, display, address=address, purpose=purpose(detect))
     elif isinstance(spec, TrackSpec):

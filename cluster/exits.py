@@ -9,15 +9,13 @@ from typing import NoReturn
 
 import typer
 
-from cvcore.errors import SpecError, VeedorError, did_you_mean
+from cvcore.errors import VeedorError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_OVER_LIMIT = 3
 EXIT_ANOMALIES = 4
 EXIT_INTERRUPTED = 130
-
-FORMATS = ("mot",)
 
 
 @contextlib.contextmanager
@@ -41,11 +39,3 @@ def fail(message: str, *, as_json: bool) -> NoReturn:
 
     open_display(as_json=as_json).error(message)
     raise typer.Exit(EXIT_USAGE)
-
-
-def check_format(name: str) -> None:
-    """Raises `SpecError` for a format that is neither read nor written."""
-    if name not in FORMATS:
-        raise SpecError(
-            f"there is no format {name!r}.{did_you_mean(name, FORMATS)} Formats: {', '.join(FORMATS)}."
-        )

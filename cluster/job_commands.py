@@ -33,6 +33,7 @@ from cluster.options import (
     Sha256,
     Stream,
     Stride,
+    TopK,
     Verbose,
     Weights,
     resources_content,
@@ -55,6 +56,7 @@ def annotate(
     min_score: MinScore = 0.25,
     nms_iou: NmsIou = 0.45,
     max_detections: MaxDetections = 100,
+    top_k: TopK = 5,
     include: Include = None,
     exclude: Exclude = None,
     fps: Fps = None,
@@ -73,12 +75,17 @@ def annotate(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Find objects in every image and frame below SOURCE and write one Parquet row for each."""
+    """Find objects in every image and frame below SOURCE, or classify it: one Parquet row for each."""
     content = {
         "source": source_content(source, include, exclude),
         "video": {"fps": fps, "stride": stride, "keyframes": keyframes, "stream": stream},
         "model": {"name": model, "weights": weights, "sha256": sha256, "labels": labels},
-        "annotate": {"min_score": min_score, "nms_iou": nms_iou, "max_detections": max_detections},
+        "annotate": {
+            "min_score": min_score,
+            "nms_iou": nms_iou,
+            "max_detections": max_detections,
+            "top_k": top_k,
+        },
         "storage": storage_content(profile, endpoint_url, region),
         "resources": resources_content(actors, gpus_per_actor, batch_size),
         "limits": {"max_failed_fraction": max_failed_fraction},

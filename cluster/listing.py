@@ -79,20 +79,36 @@ def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
 
 
 def print_model_evaluation(found: ModelEvaluation, *, as_json: bool) -> None:
-    """COCO's figures of a detector, and its speed."""
+    """COCO's and Pascal VOC's figures of a detector, its size and its speed."""
+    from jobs.evaluation_files import evaluation_content
+
     console = Console(highlight=False, emoji=False)
     if as_json:
-        console.print_json(json.dumps(asdict(found)))
+        console.print_json(json.dumps(evaluation_content(found)))
         return
-    _print_detection(console, found.metrics, found.num_images)
+    quality, cost = found.quality, found.cost
+    _print_detection(console, quality.metrics, found.num_images)
+    lines = [
+        f"VOC07 mAP {quality.voc.map07:.3f}   VOC10 mAP {quality.voc.map10:.3f}   "
+        f"of {quality.voc.num_objects:,} objects, {quality.voc.num_difficult:,} more are difficult",
+        f"{cost.num_parameters:,} parameters   {cost.num_operations / 1e9:.3f} G operations an image "
+        "(a multiply-add is 2)",
+    ]
     if found.num_failed:
-        console.print(f"{found.num_failed:,} of the images could not be decoded")
-    console.print(
-        f"{found.images_per_s:,.1f} images/s in batches of 16   one image: p50 "
-        f"{1000 * found.latency_p50_s:.1f} ms, p99 {1000 * found.latency_p99_s:.1f} ms   "
-        f"{found.num_parameters:,} parameters   on {found.device}",
-        soft_wrap=True,
-    )
+        lines.insert(0, f"{found.num_failed:,} of the images could not be decoded")
+    for line in [*lines, *_speed_lines(found)]:
+        console.print(line, soft_wrap=True)
+
+
+def _speed_lines(found: ModelEvaluation) -> list[str]:
+    if found.speed is None:
+        return []
+    single, best = found.speed.single, found.speed.best
+    return [
+        f"{best.images_per_s:,.1f} images/s in batches of {best.batch_size}   one image: p50 "
+        f"{1000 * single.latency_p50_s:.1f} ms, p99 {1000 * single.latency_p99_s:.1f} ms   "
+        f"on {found.speed.device}"
+    ]
 
 
 def _print_detection(console: Console, metrics: DetectionMetrics, num_images: int) -> None:

@@ -31,11 +31,15 @@ Sha256 = Annotated[str | None, typer.Option(help="Pin of the weights; required f
 Labels = Annotated[str | None, typer.Option(help="Text file, one class name a line.")]
 MinScore = Annotated[float, typer.Option(help="Drop detections below this score.")]
 NmsIou = Annotated[float, typer.Option(help="Suppress same-class boxes that overlap more.")]
+TopK = Annotated[int, typer.Option(help="Of a classifier, keep so many labels an image.")]
 MaxDetections = Annotated[int, typer.Option(help="Keep at most so many an image.")]
 
 Actors = Annotated[int | None, typer.Option(help="Model replicas; default from the machine.")]
 GpusPerActor = Annotated[float | None, typer.Option(help="GPUs of one replica; 0 means CPU.")]
 BatchSize = Annotated[int | None, typer.Option(help="Default: measured.")]
+SpeedSeconds = Annotated[
+    float, typer.Option(min=0, help="About how long to time a detector; 0 does not time it.")
+]
 MaxFailedFraction = Annotated[float, typer.Option(help="More failures than this exit with 3.")]
 
 

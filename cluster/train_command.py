@@ -20,7 +20,14 @@ from cluster.options import (
     storage_content,
 )
 
-DETECTORS, AUTOENCODERS, MEMORIES = "Detectors and segmenters", "Autoencoders", "PatchCore"
+DATASETS, VIEWS, DETECTORS, CLASSIFIERS, AUTOENCODERS, MEMORIES = (
+    "Detectors, classifiers and segmenters",
+    "Detectors and segmenters",
+    "Detectors",
+    "Classifiers and localisers",
+    "Autoencoders",
+    "PatchCore",
+)
 
 
 def train(
@@ -28,22 +35,23 @@ def train(
         str,
         typer.Argument(
             help="Folder or s3://bucket/prefix/: of normal images, for autoencoders and patchcore; for "
-            "detectors a dataset of boxes (COCO, Pascal VOC or YOLO), for segmenters one of masks, or the "
-            "dataset.yaml that describes it."
+            "detectors a dataset of boxes (COCO, Pascal VOC or YOLO), for classifiers a folder of images for "
+            "each class, for segmenters a dataset of masks; or the dataset.yaml that describes it."
         ),
     ],
     out: Annotated[str, typer.Option(help="Folder for the checkpoint; a killed run continues from it.")],
     model: Annotated[
         str,
         typer.Option(
-            help="A detector (tiny, yolov3, ssd300, faster_rcnn, a .cfg ...), a segmenter (unet, fcn8s ...), "
-            "conv_autoencoder, "
+            help="A detector (tiny, yolov3, ssd300, faster_rcnn, a .cfg ...), a classifier (resnet18, "
+            "squeezenet1_1, darknet19 ...), a segmenter (unet, fcn8s ...), conv_autoencoder, "
             "dense_autoencoder, vae or patchcore; veedor models lists them."
         ),
     ] = "tiny",
     epochs: Annotated[int | None, typer.Option(help="Of the whole run.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in one step of one worker.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    warmup_steps: Annotated[int | None, typer.Option(help="Steps of the learning rate's rise.")] = None,
     patience: Annotated[int | None, typer.Option(help="End after so many epochs without a gain.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
@@ -57,17 +65,17 @@ def train(
         str | None,
         typer.Option(
             help="Another dataset that picks the best epoch; default DATA's val split.",
-            rich_help_panel=DETECTORS,
+            rich_help_panel=DATASETS,
         ),
     ] = None,
-    train_split: Annotated[str | None, typer.Option(help="Default train.", rich_help_panel=DETECTORS)] = None,
-    val_split: Annotated[str | None, typer.Option(help="Default val.", rich_help_panel=DETECTORS)] = None,
+    train_split: Annotated[str | None, typer.Option(help="Default train.", rich_help_panel=DATASETS)] = None,
+    val_split: Annotated[str | None, typer.Option(help="Default val.", rich_help_panel=DATASETS)] = None,
     init: Annotated[
         str | None,
         typer.Option(
             help="Weights to start from: a checkpoint, a torchvision classifier, as torchvision://NAME, or "
             "Darknet's .weights.",
-            rich_help_panel=DETECTORS,
+            rich_help_panel=DATASETS,
         ),
     ] = None,
     loss: Annotated[
@@ -75,7 +83,7 @@ def train(
         typer.Option(
             help="Of YOLOv3: paper or dense; of segmenters: cross_entropy, dice, focal, border, or several, "
             "as focal+dice.",
-            rich_help_panel=DETECTORS,
+            rich_help_panel=VIEWS,
         ),
     ] = None,
     multi_scale: Annotated[
@@ -83,19 +91,60 @@ def train(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="NAME=VALUE of the model's builder; repeat.", rich_help_panel=DETECTORS),
+        typer.Option("--set", help="NAME=VALUE of the model's builder; repeat.", rich_help_panel=DATASETS),
     ] = None,
     anchors: Annotated[
         str | None,
         typer.Option(help="default, or fit: clustered from the boxes.", rich_help_panel=DETECTORS),
     ] = None,
-    turn: Annotated[
-        bool | None,
-        typer.Option(help="Turn and mirror images; not where up means something.", rich_help_panel=DETECTORS),
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="Steps of the training views, by commas: flip, turn, jitter, crop, zoom, hsv, colour, "
+            "mosaic; or none; of segmenters the first three and colours. Default what the model's paper has.",
+            rich_help_panel=VIEWS,
+        ),
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            help="What does not learn: backbone, a number of first convolutions, or where parameters' names "
+            "begin.",
+            rich_help_panel=VIEWS,
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Of kernels and matrices.", rich_help_panel=DATASETS)
+    ] = None,
+    grad_clip: Annotated[
+        float | None, typer.Option(help="Greatest norm of the gradient.", rich_help_panel=DATASETS)
+    ] = None,
+    average_decay: Annotated[
+        float | None,
+        typer.Option(help="Of the averaged weights; 0 averages nothing.", rich_help_panel=DATASETS),
+    ] = None,
+    label_smoothing: Annotated[
+        float | None,
+        typer.Option(help="Share of the target that all classes get.", rich_help_panel=CLASSIFIERS),
+    ] = None,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(help="none, or balanced: rare classes weigh more.", rich_help_panel=CLASSIFIERS),
+    ] = None,
+    min_area: Annotated[
+        float | None,
+        typer.Option(help="Smallest share of a picture in a random crop.", rich_help_panel=CLASSIFIERS),
+    ] = None,
+    boxes: Annotated[
+        str | None,
+        typer.Option(
+            help="Images of several boxes: single leaves them out, largest takes that one.",
+            rich_help_panel=CLASSIFIERS,
+        ),
     ] = None,
     width: Annotated[
         float | None,
-        typer.Option(help="Channels of the first layer; of most detectors, a factor for all."),
+        typer.Option(help="Channels of the first layer; of detectors and classifiers, a factor for all."),
     ] = None,
     depth: Annotated[int | None, typer.Option(help="Stages that halve the picture.")] = None,
     latent_size: Annotated[
@@ -113,7 +162,7 @@ def train(
     ] = None,
     mirror: Annotated[
         bool | None,
-        typer.Option(help="Show images mirrored too.", rich_help_panel=AUTOENCODERS),
+        typer.Option(help="Show images mirrored too; classifiers do unless --no-mirror."),
     ] = None,
     noise: Annotated[
         float | None,
@@ -143,11 +192,15 @@ def train(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a detector, segmenter, autoencoder or patch memory; killed runs continue where they were."""
+    """Train a detector, classifier, segmenter, autoencoder or patch memory.
+
+    Killed runs continue where they were.
+    """
     content: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
         "lr": lr,
+        "warmup_steps": warmup_steps,
         "patience": patience,
         "precision": precision,
         "seed": seed,
@@ -164,7 +217,15 @@ def train(
         "loss": loss,
         "multi_scale": multi_scale,
         "anchors": anchors,
-        "turn": turn,
+        "augment": None if augment is None else augment_steps(augment),
+        "freeze": freeze,
+        "weight_decay": weight_decay,
+        "grad_clip": grad_clip,
+        "average_decay": average_decay,
+        "label_smoothing": label_smoothing,
+        "class_weights": class_weights,
+        "min_area": min_area,
+        "boxes": boxes,
         "width": width,
         "depth": depth,
         "latent_size": latent_size,
@@ -197,6 +258,11 @@ def train(
     except KeyboardInterrupt as error:
         typer.echo("interrupted: run the same command again to continue after the last epoch", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+def augment_steps(text: str) -> list[str]:
+    """The names between commas; nothing for `none`."""
+    return [] if text == "none" else [name.strip() for name in text.split(",")]
 
 
 def _settings(pairs: list[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from cluster.exits import EXIT_FAILED
 from jobs.outcome import JobFailed
 from jobs.train import TrainingError, run_train
 from jobs.train_spec import (
-    DetectorTrainSpec,
+    DatasetTrainSpec,
     EpochRecord,
     EpochsTrainSpec,
     SegmenterTrainSpec,
@@ -22,7 +22,15 @@ from jobs.train_spec import (
     build_train_spec,
 )
 
-NAMES = {"ap50": "mAP@0.5", "ap": "mAP@[0.5:0.95]", "miou": "mIoU", "loss": "loss"}
+NAMES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "localization_error": "localisation error",
+    "ap50": "mAP@0.5",
+    "ap": "mAP@[0.5:0.95]",
+    "miou": "mIoU",
+    "loss": "loss",
+}
 
 
 def run_training(content: dict[str, Any], *, address: str | None, as_json: bool, verbose: bool) -> None:
@@ -52,8 +60,8 @@ def run_training(content: dict[str, Any], *, address: str | None, as_json: bool,
 
 
 def _held_out(record: EpochRecord) -> str:
-    known = {name: value for name, value in record.held_out.items() if name in NAMES}
-    return "  ".join(f"{NAMES[name]} {value:.4g}" for name, value in sorted(known.items(), reverse=True))
+    known = {title: record.held_out[name] for name, title in NAMES.items() if name in record.held_out}
+    return "  ".join(f"{title} {value:.4g}" for title, value in known.items())
 
 
 def _last_words(spec: TrainSpec, result: TrainResult) -> list[str]:
@@ -63,6 +71,8 @@ def _last_words(spec: TrainSpec, result: TrainResult) -> list[str]:
         lines.append(f"Best epoch {best.epoch + 1} of {len(result.history)}: held-out {_held_out(best)}")
     if "patches" in result.details:
         lines.append(f"{result.details['patches']:,} patches of normal images are remembered")
+    if "started" in result.details:
+        lines.append(result.details["started"])
     data = result.details.get("data")
     if data:
         failed = sum(data["failures"].values())
@@ -70,8 +80,15 @@ def _last_words(spec: TrainSpec, result: TrainResult) -> list[str]:
             f"Learned from {data['images']:,} images"
             + (f", but {failed:,} of them that could not be used" if failed else "")
         )
+        if data.get("left_out"):
+            reasons = ", ".join(f"{number:,} with {why}" for why, number in sorted(data["left_out"].items()))
+            lines.append(f"Left out of them: {reasons} (--boxes largest takes the largest of several)")
     lines.append(f"Checkpoint: {result.checkpoint}")
-    if isinstance(spec, (DetectorTrainSpec, SegmenterTrainSpec)):
+    if result.history:
+        lines.append(f"Curves:     veedor report {spec.out}")
+    if isinstance(spec, SegmenterTrainSpec):
+        lines.append(f"Next:       veedor segment IMAGES --model {result.checkpoint} --out FOLDER")
+    elif isinstance(spec, DatasetTrainSpec):
         lines.append(f"Next:       veedor annotate IMAGES --model {result.checkpoint} --out FOLDER")
     else:
         lines.append(f"Next:       veedor calibrate {spec.out} --normal OTHER_NORMAL_IMAGES")

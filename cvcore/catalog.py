@@ -142,6 +142,43 @@ def _segmenter(
     )
 
 
+def _classifier(graph: str, weights: str, summary: str, num_parameters: int, paper: str) -> ModelEntry:
+    """A graph of torchvision's with its weights; with other classes to be trained."""
+    return ModelEntry(
+        task="classify",
+        summary=summary,
+        builder="cvcore.classify.torchvision_classifiers:build_torchvision_classifier",
+        config=MappingProxyType({"graph": graph}),
+        adapter="cvcore.classify.torchvision_classifiers:rename_published",
+        trains=True,
+        input_height=224,
+        input_width=224,
+        num_parameters=num_parameters,
+        num_labels=1000,
+        label_set="ImageNet's 1000 classes",
+        paper=paper,
+        weights=f"torchvision://{weights}",
+        weights_licence="BSD-3-Clause",
+        weights_source="torchvision's model zoo, trained on ImageNet-1K",
+    )
+
+
+def _darknet_classifier(version: str, name: str, num_parameters: int, paper: str) -> ModelEntry:
+    return ModelEntry(
+        task="classify",
+        summary=f"{name} classifier; weights are Darknet's .weights files",
+        builder="cvcore.classify.darknet:build_darknet_classifier",
+        config=MappingProxyType({"version": version}),
+        trains=True,
+        input_height=256,
+        input_width=256,
+        num_parameters=num_parameters,
+        num_labels=1000,
+        label_set="ImageNet's 1000 classes, unnamed unless labels are given",
+        paper=paper,
+    )
+
+
 def _fcn(stride: int, backbone: str, num_parameters: int) -> ModelEntry:
     name = {"vgg16": "VGG16", "alexnet": "AlexNet", "googlenet": "GoogLeNet"}[backbone]
     return _segmenter(
@@ -158,6 +195,7 @@ def _fcn(stride: int, backbone: str, num_parameters: int) -> ModelEntry:
 _YOLO_V1 = "Redmon et al. 2015, You Only Look Once: Unified, Real-Time Object Detection"
 _YOLO_V2 = "Redmon and Farhadi 2016, YOLO9000: Better, Faster, Stronger"
 _YOLO_V3 = "Redmon and Farhadi 2018, YOLOv3: An Incremental Improvement"
+_RESNET = "He et al. 2015, Deep Residual Learning for Image Recognition"
 _SSD = "Liu et al. 2016, SSD: Single Shot MultiBox Detector"
 _MOBILE_V3 = "Howard et al. 2019, Searching for MobileNetV3"
 _FASTER = "Ren et al. 2015, Faster R-CNN"
@@ -257,7 +295,10 @@ CATALOG: dict[str, ModelEntry] = {
     "yolov1_tiny": _yolo(
         "v1-tiny", "v1 with 8 convolutions and one connected layer", 448, 27_095_374, _YOLO_V1
     ),
-    "yolov1_vgg16": _yolo("v1-vgg16", "YOLO v1 on VGG-16's convolutions", 448, 259_304_830, _YOLO_V1),
+    "yolov1_vgg16": _yolo("v1-vgg16", "YOLO v1 on VGG-16's convolutions", 448, 259_300_606, _YOLO_V1),
+    "yolov1_squeezenet": _yolo(
+        "v1-squeezenet1_1", "YOLO v1 on SqueezeNet's convolutions, for CPUs", 448, 235_869_182, _YOLO_V1
+    ),
     "yolov2": _yolo("v2", "YOLOv2 on Darknet-19, five anchors", 416, 50_655_389, _YOLO_V2),
     "yolov2_tiny": _yolo("v2-tiny", "YOLOv2 with nine convolutions", 416, 15_861_773, _YOLO_V2),
     "yolov3": _yolo("v3", "YOLOv3 on Darknet-53, three scales", 416, 61_626_049, _YOLO_V3),
@@ -283,28 +324,50 @@ CATALOG: dict[str, ModelEntry] = {
         137_061_851,
         _FASTER,
     ),
-    "darknet19": ModelEntry(
-        task="classify",
-        summary="Darknet-19 classifier; weights are Darknet's .weights files",
-        builder="cvcore.models:build_darknet19",
-        input_height=256,
-        input_width=256,
-        num_parameters=20_842_376,
-        num_labels=1000,
-        label_set="ImageNet's 1000 classes, unnamed unless labels are given",
-        paper="Redmon and Farhadi 2016, YOLO9000: Better, Faster, Stronger",
+    "alexnet": _classifier(
+        "alexnet",
+        "AlexNet_Weights.IMAGENET1K_V1",
+        "AlexNet; 56.5 % top-1 on ImageNet",
+        61_100_840,
+        "Krizhevsky 2014, One Weird Trick for Parallelizing Convolutional Neural Networks",
     ),
-    "darknet53": ModelEntry(
-        task="classify",
-        summary="Darknet-53 classifier; weights are Darknet's .weights files",
-        builder="cvcore.models:build_darknet53",
-        input_height=256,
-        input_width=256,
-        num_parameters=41_609_928,
-        num_labels=1000,
-        label_set="ImageNet's 1000 classes, unnamed unless labels are given",
-        paper="Redmon and Farhadi 2018, YOLOv3: An Incremental Improvement",
+    "vgg16": _classifier(
+        "vgg16",
+        "VGG16_Weights.IMAGENET1K_V1",
+        "VGG16; 71.6 % top-1 on ImageNet",
+        138_357_544,
+        "Simonyan and Zisserman 2014, Very Deep Convolutional Networks for Large-Scale Image Recognition",
     ),
+    "resnet18": _classifier(
+        "resnet18",
+        "ResNet18_Weights.IMAGENET1K_V1",
+        "ResNet-18; 69.8 % top-1 on ImageNet",
+        11_689_512,
+        _RESNET,
+    ),
+    "resnet34": _classifier(
+        "resnet34",
+        "ResNet34_Weights.IMAGENET1K_V1",
+        "ResNet-34; 73.3 % top-1 on ImageNet",
+        21_797_672,
+        _RESNET,
+    ),
+    "resnet50": _classifier(
+        "resnet50",
+        "ResNet50_Weights.IMAGENET1K_V2",
+        "ResNet-50; 80.9 % top-1 on ImageNet",
+        25_557_032,
+        _RESNET,
+    ),
+    "squeezenet1_1": _classifier(
+        "squeezenet1_1",
+        "SqueezeNet1_1_Weights.IMAGENET1K_V1",
+        "SqueezeNet 1.1, for CPUs; 58.2 % top-1 on ImageNet",
+        1_235_496,
+        "Iandola et al. 2016, SqueezeNet",
+    ),
+    "darknet19": _darknet_classifier("darknet19", "Darknet-19", 20_842_376, _YOLO_V2),
+    "darknet53": _darknet_classifier("darknet53", "Darknet-53", 41_609_928, _YOLO_V3),
     "dense_autoencoder": _autoencoder(
         "cvcore.autoencode.dense:DenseAutoencoder",
         "Dense autoencoder of small pictures",

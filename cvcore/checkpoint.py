@@ -17,7 +17,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
@@ -27,13 +27,15 @@ from torch import Tensor, nn
 from cvcore.errors import WeightsError
 
 FORMAT = 1
+MAX_HEADER_BYTES = 100 * 2**20
 _KEY = "veedor"
+_SIZE_BYTES = 8
 # Training frameworks wrap the state dict in one of these, and its names in one of those.
 _NESTINGS = ("state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.")
 # A counter that only training with cumulative statistics reads; old files lack it.
 _OPTIONAL = "num_batches_tracked"
-LEGACY_PICKLE, ZIP = b"\x80", b"PK\x03\x04"
+_PICKLES = (b"\x80", b"PK\x03\x04")
 # What `torch.load` raises on files that are damaged or hold more than tensors.
 _LOAD_ERRORS = (
     pickle.UnpicklingError,
@@ -96,20 +98,18 @@ def is_checkpoint(data: bytes) -> bool:
     return _KEY in _metadata(data)
 
 
+def is_state_dict(data: bytes) -> bool:
+    """Whether `read_state_dict` may read `data`, by its first bytes; Darknet's files begin otherwise."""
+    return _is_safetensors(data) or data.startswith(_PICKLES)
+
+
 def read_checkpoint(data: bytes) -> Checkpoint:
     """Read what `save_checkpoint` wrote.
 
     Raises:
         WeightsError: for anything else, a newer format, or a damaged file.
     """
-    text = _metadata(data).get(_KEY)
-    if text is None:
-        raise WeightsError("this is not a Veedor checkpoint: its header has no 'veedor' metadata")
-    try:
-        about = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"the checkpoint's header is damaged: {error}") from error
-    _check_about(about)
+    about = _parse_about(data)
     return Checkpoint(
         about["model"],
         about["config"],
@@ -117,6 +117,19 @@ def read_checkpoint(data: bytes) -> Checkpoint:
         about["training"],
         _read_safetensors(data, name="checkpoint"),
     )
+
+
+def read_about(file: BinaryIO) -> dict[str, Any]:
+    """What `save_checkpoint` wrote beside the tensors: `model`, `config`, `labels`, `training`.
+
+    Reads the header of an open file alone.
+
+    Raises:
+        WeightsError: as `read_checkpoint`.
+    """
+    start = file.read(_SIZE_BYTES)
+    size = int.from_bytes(start, "little")
+    return _parse_about(start + file.read(min(size, MAX_HEADER_BYTES)))
 
 
 def read_state_dict(data: bytes, *, name: str, sha256: str | None = None) -> dict[str, Tensor]:
@@ -137,9 +150,9 @@ def read_state_dict(data: bytes, *, name: str, sha256: str | None = None) -> dic
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256.lower():
         raise WeightsError(f"{name} has the SHA-256 {digest}, but {sha256} is pinned: it is another file")
-    if data[8:9] == b"{":
+    if _is_safetensors(data):
         return _unwrap(_read_safetensors(data, name=name), name=name)
-    if data.startswith((ZIP, LEGACY_PICKLE)):
+    if data.startswith(_PICKLES):
         if sha256 is None:
             raise WeightsError(
                 f"{name} is a pickle, which is read only if its digest is pinned. If you trust where it "
@@ -179,6 +192,19 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, name: str = "the
     model.load_state_dict({key: state[key] for key in own if key in state}, strict=False)
 
 
+def _parse_about(data: bytes) -> dict[str, Any]:
+    """The metadata in a file, or in what a file begins with."""
+    text = _metadata(data).get(_KEY)
+    if text is None:
+        raise WeightsError("this is not a Veedor checkpoint: its header has no 'veedor' metadata")
+    try:
+        about: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"the checkpoint's header is damaged: {error}") from error
+    _check_about(about)
+    return about
+
+
 def _check_about(about: Any) -> None:
     if not isinstance(about, dict) or not isinstance(about.get("format"), int):
         raise WeightsError("the checkpoint's header is damaged: it names no format")
@@ -192,9 +218,13 @@ def _check_about(about: Any) -> None:
         raise WeightsError(f"the checkpoint's header is damaged: {', '.join(wrong) or 'labels'}")
 
 
+def _is_safetensors(data: bytes) -> bool:
+    return data[8:9] == b"{"
+
+
 def _metadata(data: bytes) -> dict[str, str]:
     """The string metadata of a safetensors header; empty if `data` is no such file."""
-    if data[8:9] != b"{":
+    if not _is_safetensors(data):
         return {}
     size = int.from_bytes(data[:8], "little")
     if size > len(data) - 8:

@@ -57,16 +57,18 @@ def draw_scene(
     *,
     note: str = "",
     alarm: bool = False,
+    line_px: int | None = None,
 ) -> Picture:
     """A copy of a picture, (H, W, 3) uint8 RGB, with trails, boxes with their texts, and a note.
 
     Of boxes that overlap, the first lies on top. The note is at the lower left, where it hides the fewest
     tags: they are above their boxes. With `alarm`, it is red and so is a frame around the picture.
+    Lines are as wide as suits the picture, or `line_px`.
     """
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")  # colours with a fourth value are mixed with what is there
     shorter = min(image.size)
-    line = max(1, round(shorter / 220))
+    line = line_px or max(1, round(shorter / 220))
     font = ImageFont.load_default(max(9.0, shorter / 32))
     for trail in trails:
         _draw_trail(draw, trail, line, image.size)

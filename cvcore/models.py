@@ -16,7 +16,6 @@ from cvcore.errors import ModelError, WeightsError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from cvcore.darknet.classifiers import DarknetClassifier
     from cvcore.darknet.detector import DarknetDetector
 
 _PUBLISHED = "torchvision://"
@@ -71,24 +70,9 @@ def build_model(source: ModelSource) -> nn.Module:
 def _fuse(model: nn.Module) -> None:
     from cvcore.darknet.model import DarknetModel
 
-    if isinstance(model, DarknetModel):
-        model.network.fuse()
-
-
-def build_darknet19(labels: tuple[str, ...] | None = None, *, size: int = 256) -> DarknetClassifier:
-    """Darknet-19 with random weights, a class for each label, on a `size` x `size` canvas."""
-    from cvcore.darknet.classifiers import DarknetClassifier, darknet19_cfg
-
-    num_classes = CATALOG["darknet19"].num_labels if labels is None else len(labels)
-    return DarknetClassifier.from_cfg(darknet19_cfg(num_classes=num_classes, size=size), labels=labels)
-
-
-def build_darknet53(labels: tuple[str, ...] | None = None, *, size: int = 256) -> DarknetClassifier:
-    """Darknet-53 with random weights, a class for each label, on a `size` x `size` canvas."""
-    from cvcore.darknet.classifiers import DarknetClassifier, darknet53_cfg
-
-    num_classes = CATALOG["darknet53"].num_labels if labels is None else len(labels)
-    return DarknetClassifier.from_cfg(darknet53_cfg(num_classes=num_classes, size=size), labels=labels)
+    for part in model.modules():
+        if isinstance(part, DarknetModel):
+            part.network.fuse()
 
 
 def parse_labels(text: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from cvcore.checkpoint import LEGACY_PICKLE, ZIP, is_checkpoint, read_checkpoint, read_state_dict
+from cvcore.checkpoint import is_checkpoint, is_state_dict, read_checkpoint, read_state_dict
 from cvcore.darknet.detector import DarknetDetector
 from cvcore.darknet.network import DarknetNetwork
 from cvcore.darknet.weights import cutoff_from_name, load_weights, read_header
@@ -40,7 +40,7 @@ def start_from(
     """
     if is_checkpoint(data):
         _copy_fitting(model, read_checkpoint(data).state, name=name)
-    elif isinstance(model, DarknetDetector) and not data.startswith((ZIP, LEGACY_PICKLE)):
+    elif isinstance(model, DarknetDetector) and not is_state_dict(data):
         _start_darknet(model, data, name=name)
     else:
         model.load_backbone(read_state_dict(data, name=name, sha256=sha256), name=name)

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-FitMode = Literal["letterbox", "stretch", "shortest_edge"]
+FitMode = Literal["letterbox", "stretch", "shortest_edge", "center_crop"]
+
+Augmentation = Literal["flip", "turn", "jitter", "crop", "zoom", "hsv", "colour", "mosaic"]
+"""A step of training views; see `cvcore.train.augment.AugmentOptions`."""
+MASK_STEPS: tuple[Augmentation, ...] = ("flip", "turn", "jitter", "hsv", "colour")
+"""Those that carry masks along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +24,10 @@ class InputSpec:
         height, width: the canvas, pixels.
         fit: `letterbox` keeps the aspect ratio and centres; `stretch` fills the canvas;
             `shortest_edge` scales the shorter side to `shortest_edge_px` unless the longer would leave the
-            canvas, and places the image at the top left.
+            canvas, and places the image at the top left; `center_crop` scales it likewise, whatever the
+            longer becomes, and shows the middle (torchvision's `ImageClassification`).
         fill: gray level, 0 to 255, of the canvas outside the image.
-        shortest_edge_px: target of `shortest_edge`; unused by the others.
+        shortest_edge_px: target of `shortest_edge` and `center_crop`; unused by the others.
     """
 
     height: int
@@ -37,6 +43,11 @@ class InputSpec:
             raise ValueError(f"fill must be 0 to 255, got {self.fill}")
         if self.fit == "shortest_edge" and self.shortest_edge_px < 1:
             raise ValueError("fit 'shortest_edge' needs shortest_edge_px >= 1")
+        if self.fit == "center_crop" and self.shortest_edge_px < max(self.height, self.width):
+            raise ValueError(
+                f"fit 'center_crop' fills the canvas, so shortest_edge_px is at least "
+                f"{max(self.height, self.width)}, got {self.shortest_edge_px}"
+            )
 
     @property
     def num_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""The annotate job: every image and frame below a location through a detector, into Parquet."""
+"""The annotate job: every image and frame below a location through a detector or classifier, into Parquet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from jobs.outcome import RunResult
 from jobs.progress import Listener
-from jobs.purpose import to_detect
+from jobs.purpose import to_annotate
 from jobs.run_job import run_job
 from jobs.spec import AnnotateSpec
 
@@ -19,7 +19,7 @@ def run_annotate(
     verbose: bool = False,
     sessions: ExitStack | None = None,
 ) -> RunResult:
-    """`jobs.run_job.run_job`, to detect."""
+    """`jobs.run_job.run_job`, to annotate."""
     return run_job(
-        spec, to_detect(spec), listener=listener, address=address, verbose=verbose, sessions=sessions
+        spec, to_annotate(spec), listener=listener, address=address, verbose=verbose, sessions=sessions
     )

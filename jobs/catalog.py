@@ -49,7 +49,7 @@ class JobEntry:
 
 
 JOBS: dict[str, JobEntry] = {
-    "annotate": JobEntry("jobs.spec:AnnotateSpec", "jobs.annotate:run_annotate", "jobs.purpose:to_detect"),
+    "annotate": JobEntry("jobs.spec:AnnotateSpec", "jobs.annotate:run_annotate", "jobs.purpose:to_annotate"),
     "track": JobEntry("jobs.track_spec:TrackSpec", "jobs.track:run_track"),
     "scan": JobEntry("jobs.scan_spec:ScanSpec", "jobs.scan:run_scan"),
     "embed": JobEntry("jobs.embed:EmbedSpec", "jobs.embed:run_embed", "jobs.embed:to_embed"),

@@ -65,7 +65,7 @@ def convert_dataset(
         )
     folder = resolve_location(out).rstrip("/")
     store = open_store(folder, access)
-    _check_target(source, store, folder, link=link)
+    check_target(source.location, store, folder, link=link)
     wanted: dict[str, str | None] = {"": None} if split is None else {"": split}
     if split is None and source.has_splits:
         wanted = {name: name for name in source.splits}
@@ -90,8 +90,9 @@ def convert_dataset(
     return Converted(folder, num_images, num_boxes, output.num_renamed, problems, output.losses)
 
 
-def _check_target(source: DatasetSource, store: Store, folder: str, *, link: bool) -> None:
-    if link and (is_s3(folder) or is_s3(source.location)):
+def check_target(source: str, store: Store, folder: str, *, link: bool = False) -> None:
+    """Raises `SpecError` for a folder that is in use, or links where there can be none."""
+    if link and (is_s3(folder) or is_s3(source)):
         raise SpecError("object storage has no links: leave --link out, and images are copied")
     try:
         first = next(iter(store.walk(f"{folder}/" if is_s3(folder) else folder)), None)

@@ -182,13 +182,13 @@ def open_folder(location: str, access: Access) -> tuple[str, Store, Files, Descr
         description = _read_description(described, access)
         folder = _named_folder(described, description.path)
     store = open_store(folder, access.within(folder))
-    names = _list_names(store, folder)
+    names = list_names(store, folder)
     if described is None:
         found = next((name for name in DESCRIPTION_NAMES if name in names), None)
         if found is not None:
             description = _read_description(join(folder, found), access.within(folder))
             folder, names = _inner_folder(folder, names, description.path)
-    return folder, store, _open_files(store, folder, names), description
+    return folder, store, open_files(store, folder, names), description
 
 
 def _read_description(location: str, access: Access) -> Description:
@@ -223,7 +223,8 @@ def _inner_folder(folder: str, names: tuple[str, ...], path: str | None) -> tupl
     return (join(folder, inner), below) if below else (folder, names)
 
 
-def _list_names(store: Store, folder: str) -> tuple[str, ...]:
+def list_names(store: Store, folder: str) -> tuple[str, ...]:
+    """Names of all files below a dataset's folder, sorted."""
     prefix = folder.rstrip("/") + "/"
     names = [info.uri.removeprefix(prefix) for info in store.walk(prefix if is_s3(folder) else folder)]
     inside = [name for name in names if inner_name(name) == name]
@@ -234,7 +235,9 @@ def _list_names(store: Store, folder: str) -> tuple[str, ...]:
     return tuple(sorted(inside))
 
 
-def _open_files(store: Store, folder: str, names: tuple[str, ...]) -> Files:
+def open_files(store: Store, folder: str, names: tuple[str, ...]) -> Files:
+    """A dataset's folder as its readers take it."""
+
     def location(name: str) -> str:
         inner = inner_name(name)
         if inner is None:

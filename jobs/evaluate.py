@@ -87,7 +87,10 @@ def iter_rows(folder: RunFolder, access: Access) -> Iterator[dict[str, Any]]:
     if not names:
         raise SpecError(f"{folder.uri} holds no results: is it the --out of an annotate job?")
     for name in names:
-        yield from decode_part(store.read(join(folder.data, name))).to_pylist()
+        table = decode_part(store.read(join(folder.data, name)))
+        if "labels" in table.column_names:
+            raise SpecError(f"{folder.uri} is a classifier's run, with labels and no boxes")
+        yield from table.to_pylist()
 
 
 def _coco_results(row: dict[str, Any], image_id: int, categories: dict[str, int]) -> Iterator[dict[str, Any]]:

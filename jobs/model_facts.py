@@ -31,6 +31,7 @@ class ModelFacts:
         scores: the anomaly scores that it gives, the default first.
         embedding_size: numbers of its embeddings; None where there are none.
         reconstructs: whether it is an autoencoder.
+        classifies: whether it is a classifier.
         segments: whether it is a segmenter.
         stride_px: of a segmenter: tiles begin at multiples of it.
     """
@@ -42,6 +43,7 @@ class ModelFacts:
     scores: tuple[ScoreName, ...] = ()
     embedding_size: int | None = None
     reconstructs: bool = False
+    classifies: bool = False
     segments: bool = False
     stride_px: int = 1
 
@@ -100,6 +102,7 @@ def inspect_model(source: ModelSource) -> ModelFacts:
 
     from cvcore.anomaly.scorers import scores_of
     from cvcore.autoencode.base import Autoencoder
+    from cvcore.classify.base import Classifier
     from cvcore.detect.base import Detector
     from cvcore.models import build_model
     from cvcore.retrieve.embed import embedding_size_of
@@ -120,6 +123,7 @@ def inspect_model(source: ModelSource) -> ModelFacts:
         scores,
         embedding_size_of(model),
         isinstance(model, Autoencoder),
+        isinstance(model, Classifier),
         isinstance(model, Segmenter),
         model.stride_px if isinstance(model, Segmenter) and not model.fixed_size else 1,
     )

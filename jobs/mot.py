@@ -1,4 +1,4 @@
-"""Text of the MOT Challenge: detections and tracks of other tools become a run, and a run becomes text."""
+"""Text of the MOT Challenge: detections and tracks of other tools become a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from cvcore.errors import SpecError
-from cvcore.track.mot_text import MotRows, read_mot, write_mot
+from cvcore.track.mot_text import MotRows, read_mot
 from jobs.finish import finish_job
 from jobs.pinned import PinnedSegment, pin_inputs, pin_segments
 from jobs.plan import MAX_IMAGES_PER_UNIT, Plan, choose_units_per_file, make_job_id
@@ -19,9 +19,9 @@ from jobs.prepare import claim_folder
 from jobs.progress import SilentListener
 from jobs.run_folder import JobRecord, RunFolder, new_writer, read_job
 from jobs.schemas import result_schema
-from jobs.sequences import find_texts, read_text, run_videos, sequence_name
+from jobs.sequences import find_texts, read_text, sequence_name
 from jobs.sink import PartSummary, merge_file, part_metadata, publish
-from jobs.storage import Access, Store, join, open_store, resolve_location
+from jobs.storage import Access, Store, open_store, resolve_location
 
 LABEL = "object"
 
@@ -175,29 +175,6 @@ def _detection(rows: MotRows, index: int, *, tracked: bool) -> dict[str, object]
     if tracked:
         found["track_id"] = int(rows.ids[index]) if rows.ids[index] > 0 else None
     return found
-
-
-def export_mot(run: str, *, out: str, access: Access) -> list[str]:
-    """Write one MOT text a video of a run: `<out>/<video>.txt`; returns where. Existing files are replaced.
-
-    Frames are counted from 1, x and y from 0; detections without a track have the id -1. Texts hold what they
-    can: numbers in full, no labels, no failures.
-
-    Raises:
-        SpecError: if the folder is no run's, or it has no videos.
-    """
-    folder = resolve_location(out)
-    store = open_store(folder, access)
-    written: list[str] = []
-    for uri, pieces in run_videos(run, access):
-        name = free_name(uri, written)
-        text = "".join(write_mot(mot_rows(piece)) for piece in pieces)
-        target = join(folder, f"{name}.txt")
-        store.put(target, text.encode())
-        written.append(target)
-    if not written:
-        raise SpecError(f"{run} has no rows of videos: MOT text is of frames")
-    return written
 
 
 def free_name(uri: str, written: list[str]) -> str:

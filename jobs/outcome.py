@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cvcore.errors import VeedorError
+from cvcore.errors import SpecError, VeedorError
 from jobs.spec import LimitsSection
 
 Outcome = Literal["finished", "already finished", "interrupted", "failed"]
@@ -20,6 +21,15 @@ FOUND = {
     "compress": "codes",
 }
 """What a job's rows are counted for, where that is not detections."""
+
+CLASSIFIED = "classified"
+"""The same of an annotate job with a classifier."""
+
+
+def refuse_classified(counts: Mapping[str, Any], uri: str) -> None:
+    """Raises `SpecError` for a classifier's run, by its manifest's counts, where detections are needed."""
+    if CLASSIFIED in counts:
+        raise SpecError(f"{uri} is a classifier's run, with labels and no boxes: name a detector's")
 
 
 class JobFailed(VeedorError):

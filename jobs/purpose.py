@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cvcore.errors import ModelError, SpecError
 from jobs.model_facts import ModelFacts
 from jobs.spec import AnnotateSpec, PipelineSpec
-from jobs.stages.tasks import DetectTask, Task
+from jobs.stages.tasks import ClassifyTask, DetectTask, Task
 from jobs.storage import ObjectInfo
 
 
@@ -39,7 +39,7 @@ class Purpose:
 
 
 def to_detect(spec: PipelineSpec) -> Purpose:
-    """The purpose of an annotate job."""
+    """The purpose of finding what is tracked."""
     assert isinstance(spec, AnnotateSpec)
 
     def task(facts: ModelFacts) -> Task:
@@ -47,8 +47,26 @@ def to_detect(spec: PipelineSpec) -> Purpose:
             raise ModelError(f"{spec.model.name} is a segmenter: veedor segment runs it")
         if not facts.detects:
             raise ModelError(
-                f"{spec.model.name} is not a detector: annotate needs one (veedor models lists them)"
+                f"{spec.model.name} is not a detector, and tracks are made of detections "
+                "(veedor models lists detectors)"
             )
         return DetectTask(spec.annotate.detect_options())
+
+    return Purpose(task)
+
+
+def to_annotate(spec: PipelineSpec) -> Purpose:
+    """The purpose of an annotate job: to detect or, with a classifier, to classify."""
+    assert isinstance(spec, AnnotateSpec)
+
+    def task(facts: ModelFacts) -> Task:
+        if facts.detects:
+            return DetectTask(spec.annotate.detect_options())
+        if facts.classifies:
+            return ClassifyTask(spec.annotate.top_k)
+        raise ModelError(
+            f"{spec.model.name} is neither a detector nor a classifier: annotate needs one of them "
+            "(veedor models lists them)"
+        )
 
     return Purpose(task)

@@ -5,6 +5,7 @@
 <sink>/_veedor/job.json             which job this folder belongs to; created first, create-only
 <sink>/_veedor/plan-<job>.parquet   the pinned inputs
 <sink>/tracks.parquet               of a track job: one row a track
+<sink>/corrections/000001.parquet … what was imported into the run; its own rows never change
 <sink>/_veedor/parts/               units that wait to be merged into files of several
 <sink>/_veedor/tracks/              of a track job: tracks of single videos, until they are one table
 <sink>/_veedor/quarantine/          inputs set aside: they end the process that works on them
@@ -72,6 +73,11 @@ class RunFolder:
     def tracks(self) -> str:
         """The table of tracks, of a track job."""
         return join(self.uri, "tracks.parquet")
+
+    @property
+    def corrections(self) -> str:
+        """What people and other tools said of the run, a file an import."""
+        return join(self.uri, "corrections")
 
     @property
     def track_parts(self) -> str:

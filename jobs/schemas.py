@@ -90,6 +90,19 @@ def result_schema(*, masks: bool, tracks: bool = False) -> pa.Schema:
     return pa.schema([*ROW_FIELDS, detections])
 
 
+LABEL_TYPE = pa.struct(
+    [pa.field("label", pa.string()), pa.field("label_id", pa.int32()), pa.field("score", pa.float32())]
+)
+
+
+def classify_schema() -> pa.Schema:
+    """One row for each input of a classifier, those that failed included.
+
+    `labels` are the likeliest classes, best first; `score` is a probability, 0 to 1.
+    """
+    return pa.schema([*ROW_FIELDS, pa.field("labels", pa.list_(LABEL_TYPE))])
+
+
 def score_schema(latent_size: int | None) -> pa.Schema:
     """One row for each input of a scan, those that failed included.
 

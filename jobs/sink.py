@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.outcome import FOUND
+from jobs.outcome import CLASSIFIED, FOUND
 from jobs.plan import Plan
 from jobs.run_folder import JobRecord, RunFolder, published_numbers
 from jobs.schemas import SCHEMA_VERSION
@@ -25,6 +25,7 @@ SUMMARY_COLUMNS = (
     "error_code",
     "detections.list.element.label_id",
     "proposals.list.element.score",
+    "labels.list.element.label_id",
     "is_anomaly",
 )
 BOX_COLUMNS = ("detections", "proposals")
@@ -35,7 +36,8 @@ class PartSummary:
     """What one published part holds.
 
     Attributes:
-        found: detections, proposals or anomalies, as the job has it.
+        found: detections, proposals or anomalies, as the job has it; of a classifier, rows with labels.
+        is_classified: whether it is a classifier's.
         failures: rows by error code.
     """
 
@@ -44,6 +46,7 @@ class PartSummary:
     found: int
     sha256: str
     failures: dict[str, int]
+    is_classified: bool = False
 
     @property
     def failed(self) -> int:
@@ -83,7 +86,8 @@ def summarize(number: int, rows: pa.Table, body: bytes) -> PartSummary:
     else:
         found = pc.sum(pc.equal(rows.column("status"), "ok")).as_py() or 0
     failures = Counter(code or "unknown" for code in codes.to_pylist())
-    return PartSummary(number, rows.num_rows, found, hashlib.sha256(body).hexdigest(), dict(failures))
+    digest, is_classified = hashlib.sha256(body).hexdigest(), "labels" in rows.column_names
+    return PartSummary(number, rows.num_rows, found, digest, dict(failures), is_classified)
 
 
 def publish(
@@ -161,6 +165,8 @@ def success_manifest(record: JobRecord, summaries: list[PartSummary], *, names: 
     failures: Counter[str] = Counter()
     for summary in summaries:
         failures.update(summary.failures)
+    is_classified = any(summary.is_classified for summary in summaries)
+    found_as = CLASSIFIED if is_classified else FOUND.get(record.job, "detections")
     return {
         "schema_version": SCHEMA_VERSION,
         "job": record.job,
@@ -174,7 +180,7 @@ def success_manifest(record: JobRecord, summaries: list[PartSummary], *, names: 
             "failed": failed,
             "images": rows if record.num_images is None else record.num_images,
             "videos": record.num_videos,
-            FOUND.get(record.job, "detections"): sum(s.found for s in summaries),
+            found_as: sum(s.found for s in summaries),
         },
         "failures": dict(sorted(failures.items())),
         "skipped": record.skipped,

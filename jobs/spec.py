@@ -145,11 +145,12 @@ class SinkSection(Section):
 
 
 class AnnotateSection(Section):
-    """How raw outputs become detections (see `cvcore.types.DetectOptions`)."""
+    """How raw outputs become detections (see `cvcore.types.DetectOptions`) or `top_k` labels."""
 
     min_score: Fraction = 0.25
     nms_iou: Fraction = 0.45
     max_detections: Annotated[int, Field(ge=1)] = 100
+    top_k: Annotated[int, Field(ge=1)] = 5
     precision: Precision = "auto"
 
     def detect_options(self) -> DetectOptions:
@@ -211,7 +212,7 @@ class ExactSpec(PipelineSpec):
 
 
 class AnnotateSpec(PipelineSpec):
-    """Annotate every image, and every frame of every video, below a location with a detector."""
+    """Annotate every image, and every frame of every video, below a location: find objects, or classify."""
 
     job: Literal["annotate"] = "annotate"
     annotate: AnnotateSection = AnnotateSection()

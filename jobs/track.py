@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cvcore.errors import SpecError
-from jobs.annotate import run_annotate
-from jobs.outcome import RunResult, is_over_limit
+from jobs.outcome import RunResult, is_over_limit, refuse_classified
 from jobs.plan import Plan, make_job_id
 from jobs.prepare import PREFLIGHT_ATTEMPTS, code_version, find_finished
 from jobs.progress import Listener
+from jobs.purpose import to_detect
 from jobs.run_folder import JobRecord, RunFolder, check_same_job, load_plan, read_job
+from jobs.run_job import run_job
 from jobs.sink import remove_parts
 from jobs.storage import open_store
 from jobs.track_spec import TrackSpec
@@ -54,7 +55,14 @@ def run_track(
         read_detected(spec)  # what is wrong with it is said before anything is started
     with ExitStack() as sessions:
         if detect is not None:
-            run_annotate(detect, listener=listener, address=address, verbose=verbose, sessions=sessions)
+            run_job(
+                detect,
+                to_detect(detect),
+                listener=listener,
+                address=address,
+                verbose=verbose,
+                sessions=sessions,
+            )
         detected = read_detected(spec)
         # Here, so that a finished job answers without loading Ray.
         from jobs.ray_session import ray_session
@@ -76,6 +84,7 @@ def read_detected(spec: TrackSpec) -> Detected:
         raise SpecError(f"{folder.uri} is a track run: name the run that it tracked, often its detections/")
     if not store.exists(folder.success):
         raise SpecError(f"the run {folder.uri} is not finished: run its command again, then track it")
+    refuse_classified(json.loads(store.read(folder.success))["counts"], folder.uri)
     plan = load_plan(folder, store, record)
     if plan.num_image_units == plan.num_units:
         raise SpecError(f"{folder.uri} holds images alone: there is nothing to track without videos")

@@ -1,4 +1,4 @@
-"""Train on Ray Train: detectors and segmenters on datasets, autoencoders and memories on normal images.
+"""Train on Ray Train: detectors, classifiers and segmenters on datasets, the others on normal images.
 
 Killing a run at any time and starting it again with the same spec continues after the last finished epoch,
 and makes the same steps as a run that was never interrupted. A run that has ended is not repeated.
@@ -20,11 +20,13 @@ from jobs.ray_session import ray_session
 from jobs.storage import join
 from jobs.storage.roots import VARIABLE
 from jobs.train_autoencoder import check_autoencoder_data
+from jobs.train_classifier import check_classifier_data
 from jobs.train_detector import check_detector_data
 from jobs.train_memory import check_memory_data, run_memory
 from jobs.train_segmenter import check_segmenter_data
 from jobs.train_spec import (
     AutoencoderTrainSpec,
+    ClassifierTrainSpec,
     DetectorTrainSpec,
     EpochsTrainSpec,
     MemoryTrainSpec,
@@ -84,6 +86,8 @@ def _check_data(spec: EpochsTrainSpec) -> None:
     """Refuse what no worker could train with, before any is started."""
     if isinstance(spec, DetectorTrainSpec):
         check_detector_data(spec)
+    elif isinstance(spec, ClassifierTrainSpec):
+        check_classifier_data(spec)
     elif isinstance(spec, SegmenterTrainSpec):
         check_segmenter_data(spec)
     else:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +11,6 @@ from torch import nn
 
 from cvcore.catalog import DARKNET, find_model, is_cfg
 from cvcore.checkpoint import Checkpoint, load_into
-from cvcore.datasets.records import BoxDataset
 from cvcore.detect.base import ProposalDetector, TrainableDetector
 from cvcore.errors import SpecError
 from cvcore.models import build_entry
@@ -21,21 +19,19 @@ from cvcore.start import start_from
 from cvcore.train.augment import AugmentOptions
 from cvcore.train.batches import Batch, Shard, collate, plain_view, steps_per_epoch
 from cvcore.train.epochs import ShareScore, Standing
+from cvcore.train.freeze import freeze
 from cvcore.train.loop import DetectorLoss, detector_loss, evaluate
+from cvcore.train.mosaic import NUM_TILES
 from cvcore.train.progress import Progress
 from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
 from cvcore.train.samples import Dataset, load_samples
-from cvcore.types import InputSpec
-from jobs.datasets import DatasetSource, open_dataset
+from cvcore.types import Augmentation, InputSpec
 from jobs.model_files import pin_of, read_part
-from jobs.storage import StorageError
-from jobs.train_run import Finished, optimize_options
+from jobs.train_data import Split, check_decoded, check_splits, read_splits
+from jobs.train_run import Finished, average_decay, copying_to_meta, optimize_options
 from jobs.train_spec import DetectorTrainSpec
 
 DetectorProgress = Progress[TrainableDetector, Batch]
-
-AVERAGE_DECAY, RECENT_SHARE = 0.998, 10
-MAX_FAILED_FRACTION = 0.1
 
 
 class DetectorRun:
@@ -65,8 +61,10 @@ class DetectorRun:
             self.model,
             network,
             compute,
-            optimize_options(self.spec, steps, weight_decay=self.spec.weight_decay),
-            average_decay=average_decay(self.spec.epochs * steps),
+            optimize_options(
+                self.spec, steps, weight_decay=self.spec.weight_decay, grad_clip=self.spec.grad_clip
+            ),
+            average_decay=average_decay(self.spec.epochs * steps, self.spec.average_decay),
         )
 
     def reports(
@@ -76,7 +74,7 @@ class DetectorRun:
             progress,
             self._train,
             self._held_out,
-            _run_options(self.spec, self.model),
+            run_options(self.spec, self.model),
             first_epoch=first_epoch,
             standing=standing,
             shard=self._shard,
@@ -110,11 +108,6 @@ class DetectorRun:
             yield collate([plain_view(sample) for sample in samples[first : first + self.spec.batch_size]])
 
 
-def average_decay(total_steps: int) -> float:
-    """Of the averaged weights: over about 500 steps, or a tenth of a shorter run."""
-    return min(AVERAGE_DECAY, max(0.0, 1 - RECENT_SHARE / total_steps))
-
-
 def check_detector_data(spec: DetectorTrainSpec) -> None:
     """Refuse what no worker could train with, before any is started."""
     train, held_out = read_splits(spec)
@@ -124,71 +117,22 @@ def check_detector_data(spec: DetectorTrainSpec) -> None:
                 f"{split.name} has {len(split.dataset.images)} images and no boxes: a detector learns from "
                 "boxes (veedor dataset check says what was found)"
             )
-    strangers = sorted(set(held_out.dataset.labels) - set(train.dataset.labels))
-    if strangers:
-        raise SpecError(
-            f"{held_out.name} has categories {strangers} that {train.name} does not have; "
-            f"those are {sorted(train.dataset.labels)}"
-        )
-    if len(train.dataset.images) < spec.num_workers:
-        raise SpecError(
-            f"{spec.num_workers} workers need as many images, {train.name} has {len(train.dataset.images)}"
-        )
+    check_splits(spec, train, held_out)
     planned = plan_detector(spec, train.dataset.labels)
     if spec.anchors == "fit" and not planned.num_anchors:
         raise SpecError(f"{spec.model} has no anchors to fit: leave anchors out")
     if spec.multi_scale and not planned.canvas_step:
         raise SpecError(f"{spec.model} has one canvas only: leave multi_scale out")
     if spec.init is not None:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "for .* copying from a non-meta parameter")
+        with copying_to_meta():
             _start(planned, spec.init, spec)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images with boxes, and where their files are; `name` is for messages."""
-
-    name: str
-    source: DatasetSource
-    dataset: BoxDataset
-
-    def samples(self, labels: tuple[str, ...], canvas: InputSpec) -> Dataset:
-        """All of them, fitted to a canvas."""
-        return load_samples(self.dataset, self.source.read_image, labels, canvas)
-
-
-def read_splits(spec: DetectorTrainSpec) -> tuple[Split, Split]:
-    """What is learned from, and what picks the best epoch.
-
-    Raises:
-        SpecError: where one of them is no dataset.
-    """
-    train = _open(spec.data, spec)
-    held_out = train if spec.val_data is None else _open(spec.val_data, spec)
-    if held_out is train and spec.train_split == spec.val_split:
-        raise SpecError(f"train_split and val_split are both {spec.val_split!r}: hold some images out")
-    return (
-        _split(train, spec.train_split, whole=spec.val_data is not None),
-        _split(held_out, spec.val_split, whole=spec.val_data is not None),
-    )
-
-
-def _open(location: str, spec: DetectorTrainSpec) -> DatasetSource:
-    try:
-        return open_dataset(location, spec.access, seed=spec.seed)
-    except StorageError as error:
-        raise SpecError(f"{location} is no training data: {error}") from error
-
-
-def _split(source: DatasetSource, split: str, *, whole: bool) -> Split:
-    """A split; of a dataset that stands for one by itself and has none, `whole`, all of it.
-
-    Sizes are taken as they are stated: every image is decoded later, which finds what is broken.
-    """
-    if whole and not source.has_splits:
-        return Split(source.location, source, source.read(look="names"))
-    return Split(f"{source.location}, {split}", source, source.read(split, look="names"))
+    if spec.freeze is not None:
+        freeze(planned, spec.freeze)
+    if "mosaic" in _steps(spec, planned) and len(train.dataset.images) < NUM_TILES:
+        raise SpecError(
+            f"mosaic joins {NUM_TILES} images, {train.name} has {len(train.dataset.images)}: leave it out of "
+            "augment"
+        )
 
 
 def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDetector]:
@@ -196,9 +140,9 @@ def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDet
     splits = read_splits(spec)
     labels = splits[0].dataset.labels
     planned = plan_detector(spec, labels)
-    train, held_out = (split.samples(labels, planned.input_spec) for split in splits)
+    train, held_out = (_samples(split, labels, planned.input_spec) for split in splits)
     for split, dataset in zip(splits, (train, held_out), strict=True):
-        _check_decoded(split, dataset)
+        check_decoded(split, dataset.failures)
     more: dict[str, Any] = {}
     if spec.anchors == "fit":
         more["anchors"] = _clustered(train, planned.num_anchors, spec.seed)
@@ -206,20 +150,15 @@ def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDet
     model = _build(spec, labels, more)
     if spec.init is not None:
         _start(model, spec.init, spec)
+    if spec.freeze is not None:
+        freeze(model, spec.freeze)
     if isinstance(model, ProposalDetector):
         train, held_out = (_with_proposals(dataset, model) for dataset in (train, held_out))
     return train, held_out, model
 
 
-def _check_decoded(split: Split, dataset: Dataset) -> None:
-    """Refuse a dataset many of whose images are broken: what is left may be anything."""
-    failed, count = sum(dataset.failures.values()), len(split.dataset.images)
-    if failed > MAX_FAILED_FRACTION * count:
-        reasons = ", ".join(f"{number:,} {code}" for code, number in sorted(dataset.failures.items()))
-        raise SpecError(
-            f"{failed:,} of {count:,} images of {split.name} cannot be used ({reasons}): "
-            "veedor dataset check --images says which"
-        )
+def _samples(split: Split, labels: tuple[str, ...], canvas: InputSpec) -> Dataset:
+    return load_samples(split.dataset, split.source.read_image, labels, canvas)
 
 
 def plan_detector(spec: DetectorTrainSpec, labels: tuple[str, ...]) -> TrainableDetector:
@@ -264,13 +203,25 @@ def _clustered(train: Dataset, num_anchors: int, seed: int) -> list[list[float]]
     return found
 
 
-def _run_options(spec: DetectorTrainSpec, model: TrainableDetector) -> RunOptions:
+def run_options(spec: DetectorTrainSpec, model: TrainableDetector) -> RunOptions:
+    """What a spec says of a run of `model`."""
     canvas = model.input_spec
-    augment = AugmentOptions(
-        turn=spec.turn, color=spec.color, fill=canvas.fill, min_zoom=spec.min_zoom, max_zoom=spec.max_zoom
-    )
+    steps = _steps(spec, model)
+    augment = AugmentOptions(steps, min_zoom=spec.min_zoom, max_zoom=spec.max_zoom, fill=canvas.fill)
     sizes = _sizes(canvas, model.canvas_step) if spec.multi_scale else ()
-    return RunOptions(spec.epochs, spec.batch_size, spec.seed, augment, patience=spec.patience, sizes=sizes)
+    return RunOptions(
+        spec.epochs,
+        spec.batch_size,
+        spec.seed,
+        augment if steps else None,
+        patience=spec.patience,
+        sizes=sizes,
+    )
+
+
+def _steps(spec: DetectorTrainSpec, model: TrainableDetector) -> tuple[Augmentation, ...]:
+    """Of the training views: those asked for, or those of the model's family."""
+    return model.augmentation if spec.augment is None else spec.augment
 
 
 def _sizes(canvas: InputSpec, step: int) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -10,10 +12,12 @@ from torch import Tensor, nn
 
 from cvcore.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from cvcore.train.epochs import EpochReport, ShareScore, Standing
-from cvcore.train.progress import WEIGHT_DECAY, OptimizeOptions, Progress
+from cvcore.train.progress import GRAD_CLIP, WEIGHT_DECAY, OptimizeOptions, Progress
 from jobs.storage import join, open_store
 from jobs.train_spec import EpochRecord, EpochsTrainSpec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, save_run
+
+AVERAGE_DECAY, RECENT_SHARE = 0.998, 10
 
 
 class TrainRun(Protocol):
@@ -67,7 +71,11 @@ class Finished:
 
 
 def optimize_options(
-    spec: EpochsTrainSpec, steps_per_epoch: int, *, weight_decay: float = WEIGHT_DECAY
+    spec: EpochsTrainSpec,
+    steps_per_epoch: int,
+    *,
+    weight_decay: float = WEIGHT_DECAY,
+    grad_clip: float = GRAD_CLIP,
 ) -> OptimizeOptions:
     """The schedule of a run."""
     total_steps = spec.epochs * steps_per_epoch
@@ -76,7 +84,23 @@ def optimize_options(
         total_steps=total_steps,
         warmup_steps=min(spec.warmup_steps, total_steps // 4),
         weight_decay=weight_decay,
+        grad_clip=grad_clip,
     )
+
+
+def average_decay(total_steps: int, asked: float | None = None) -> float:
+    """Of the averaged weights: what was asked for, or over about 500 steps, a tenth of a shorter run."""
+    if asked is not None:
+        return asked
+    return min(AVERAGE_DECAY, max(0.0, 1 - RECENT_SHARE / total_steps))
+
+
+@contextlib.contextmanager
+def copying_to_meta() -> Iterator[None]:
+    """Copying weights to a model on `meta`, which checks them and keeps nothing, is meant."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .* copying from a non-meta parameter")
+        yield
 
 
 def keep_epoch(
@@ -85,7 +109,7 @@ def keep_epoch(
     """Write the checkpoint if it is the best, then the state: in this order, so that neither is lost."""
     held_out, details = run.measured(report)
     terms = dict(report.terms)
-    record = EpochRecord(report.epoch, terms.pop("total"), terms, held_out)
+    record = EpochRecord(report.epoch, terms.pop("total"), terms, held_out, progress.learning_rate)
     if report.is_best:
         _write_checkpoint(run, progress, record, details, before=saved)
     kept = SavedRun(

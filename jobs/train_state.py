@@ -14,10 +14,9 @@ import torch
 from cvcore.errors import SpecError
 from cvcore.train.epochs import Standing
 from jobs.storage import ObjectMissing, join, open_store
-from jobs.train_spec import EpochRecord, EpochsTrainSpec
+from jobs.train_spec import HISTORY_NAME, EpochRecord, EpochsTrainSpec
 
 CHECKPOINT_NAME = "model.safetensors"
-HISTORY_NAME = "history.json"
 STATE_NAME = "_veedor/train-state.pt"
 
 

@@ -19,11 +19,13 @@ from cvcore.train.epochs import START
 from cvcore.train.progress import LossIsNotFiniteError
 from jobs.storage.roots import VARIABLE
 from jobs.train_autoencoder import AutoencoderRun
+from jobs.train_classifier import ClassifierRun
 from jobs.train_detector import DetectorRun
 from jobs.train_run import TrainRun, keep_epoch, keep_finish
 from jobs.train_segmenter import SegmenterRun
 from jobs.train_spec import (
     AutoencoderTrainSpec,
+    ClassifierTrainSpec,
     DetectorTrainSpec,
     EpochsTrainSpec,
     SegmenterTrainSpec,
@@ -91,6 +93,8 @@ def make_run(spec: EpochsTrainSpec, shard: Shard) -> TrainRun:
     """The run of a spec, with its data and the model's first weights."""
     if isinstance(spec, DetectorTrainSpec):
         return DetectorRun(spec, shard)
+    if isinstance(spec, ClassifierTrainSpec):
+        return ClassifierRun(spec, shard)
     if isinstance(spec, SegmenterTrainSpec):
         return SegmenterRun(spec, shard)
     assert isinstance(spec, AutoencoderTrainSpec), f"a kind of run without a worker: {type(spec).__name__}"

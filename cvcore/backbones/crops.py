@@ -8,7 +8,8 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torchvision.models import alexnet, squeezenet1_1
 
-from cvcore.backbones.trunks import copy_linear, load_features
+from cvcore.backbones.trunk import copy_linear
+from cvcore.checkpoint import load_into
 
 CropBackbone = Literal["alexnet", "squeezenet1_1"]
 
@@ -34,22 +35,30 @@ class CropFeatures(nn.Module):
         self.backbone = backbone
         if backbone == "alexnet":
             network = alexnet(weights=None, dropout=dropout)
-            self.layers, self.pool = network.features, network.avgpool
+            self.features, self.pool = network.features, network.avgpool
             self.connected = nn.Sequential(*network.classifier[:6])
             self.pooled_size, self.size = _POOL5, _FC7
         else:
-            self.layers, self.pool = squeezenet1_1(weights=None).features, nn.AdaptiveAvgPool2d(1)
+            self.features, self.pool = squeezenet1_1(weights=None).features, nn.AdaptiveAvgPool2d(1)
             self.connected = nn.Sequential()
             self.pooled_size = self.size = _SQUEEZENET_CHANNELS
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, S, S) normalised crops to (N, pooled_size) and (N, size) features."""
-        pooled = self.pool(self.layers(crops)).flatten(1)
+        pooled = self.pool(self.features(crops)).flatten(1)
         return pooled, self.connected(pooled)
 
     def load(self, state: Mapping[str, Tensor], *, name: str) -> None:
-        """Copy a classifier's weights, its last layer apart; see `load_features`."""
-        load_features(self.layers, state, name=name, backbone=self.backbone)
+        """Copy a classifier's weights, its last layer apart.
+
+        Raises:
+            WeightsError: naming what is missing or of another shape; nothing is changed then.
+        """
+        own = self.state_dict()
+        found = {
+            key: state.get(key) if key.startswith("features.") else tensor for key, tensor in own.items()
+        }
+        load_into(self, {key: tensor for key, tensor in found.items() if tensor is not None}, name=name)
         for key, layer in self.connected.named_children():
             if isinstance(layer, nn.Linear):
                 copy_linear(layer, state, f"classifier.{key}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from cvcore.checkpoint import load_into
@@ -18,6 +19,7 @@ class Trunk(nn.Module):
     Attributes:
         features: the layers.
         channels: of each map, by its stride in pixels, finest first.
+        last_stride: of the coarsest map.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.features = features
         self.channels = dict(channels)
+        self.last_stride = max(channels)
         self._strides = {layer: stride for stride, layer in taps.items()}
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
@@ -38,6 +41,17 @@ class Trunk(nn.Module):
             if index in self._strides:
                 maps[self._strides[index]] = x
         return maps
+
+    def last_map(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images to the coarsest map alone."""
+        features: Tensor = self.features(images)
+        return features
+
+    def freeze_convs(self, count: int) -> None:
+        """Let the first `count` convolutions not learn; sensible only with loaded weights."""
+        convs = [layer for layer in self.features.modules() if isinstance(layer, nn.Conv2d)]
+        for conv in convs[:count]:
+            conv.requires_grad_(False)
 
     def map_sides(self, side: int) -> dict[int, int]:
         """Rows (or columns) of each map, by stride, of an image with `side` pixels that way."""
@@ -56,6 +70,17 @@ class Trunk(nn.Module):
             WeightsError: naming the tensors that are missing or of another shape; nothing is changed then.
         """
         load_into(self, {key: state[key] for key in self.state_dict() if key in state}, name=name)
+
+
+@torch.no_grad()
+def copy_linear(layer: nn.Linear, state: Mapping[str, Tensor], key: str) -> bool:
+    """Copy `key`.weight and `key`.bias of `state` if they are there and fit; says whether."""
+    weight, bias = state.get(f"{key}.weight"), state.get(f"{key}.bias")
+    if weight is None or bias is None or weight.shape != layer.weight.shape:
+        return False
+    layer.weight.copy_(weight)
+    layer.bias.copy_(bias)
+    return True
 
 
 def _output_side(layer: nn.Conv2d | nn.MaxPool2d, side: int) -> int:

@@ -10,8 +10,10 @@ STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and number of 3x3 convolutions before each pooling; the last pooling is left to the detector."""
 
 
-def build_vgg16() -> Trunk:
+def build_vgg16(last_stride: int = 16) -> Trunk:
     """conv1_1 to conv5_3, giving conv2_2, conv3_3, conv4_3 and conv5_3 (strides 2, 4, 8 and 16).
+
+    What comes after the map of `last_stride` is left out.
 
     Poolings round sides up, as in the Caffe models that SSD and the R-CNN family began from; torchvision's
     classifier rounds down. On even sides they agree.
@@ -20,7 +22,7 @@ def build_vgg16() -> Trunk:
     taps: dict[int, int] = {}
     channels: dict[int, int] = {}
     before = 3
-    for depth, (wide, count) in enumerate(STAGES):
+    for depth, (wide, count) in enumerate(STAGES[: last_stride.bit_length()]):
         if depth:
             layers.append(nn.MaxPool2d(2, 2, ceil_mode=True))
         for _ in range(count):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,15 @@ from cvcore.darknet.stored import StoredTensor, stored_norm
 _EPSILON = 1e-6
 # Darknet keeps 0.99 of its running statistics a step.
 _MOMENTUM = 0.01
+# Activations that oneDNN computes with a convolution, by Darknet's names, and what they are told.
+_FUSED: Mapping[str, tuple[str, list[float]]] = MappingProxyType(
+    {
+        "linear": ("none", []),
+        "leaky": ("leaky_relu", [0.1]),
+        "relu": ("relu", []),
+        "logistic": ("sigmoid", []),
+    }
+)
 
 
 def darknet_batch_norm(channels: int) -> nn.BatchNorm2d:
@@ -30,11 +41,16 @@ class ConvolutionBlock(nn.Module):
     """Convolution, optional batch norm, activation.
 
     `fold` merges the batch norm into a copy of the kernel that is used while the block is in evaluation
-    mode and gradients are off; parameters, and so what a writer sees, stay as they are.
+    mode and gradients are off; parameters, and so what a writer sees, stay as they are. On a CPU the copy is
+    in oneDNN's own layout, which would else be made for every image, and the activation is part of the
+    convolution where oneDNN has it.
+
+    A block that is moved is folded anew; a copy of a block starts without.
     """
 
     folded_weight: Tensor | None
     folded_bias: Tensor | None
+    _packed: Tensor | None
 
     def __init__(self, layer: Convolutional) -> None:
         super().__init__()
@@ -52,6 +68,9 @@ class ConvolutionBlock(nn.Module):
         self.activation = ACTIVATIONS[layer.activation]
         self.register_buffer("folded_weight", None, persistent=False)
         self.register_buffer("folded_bias", None, persistent=False)
+        self._packed = None
+        self._input_size = [1, channels, layer.input.height, layer.input.width]
+        self._fused = _FUSED.get(layer.activation)
         self._initialize(layer.size**2 * channels // layer.groups)
 
     def _initialize(self, fan_in: int) -> None:
@@ -63,7 +82,10 @@ class ConvolutionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         conv = self.conv
-        if self.folded_weight is not None and not self.training and not torch.is_grad_enabled():
+        if self.folded_bias is not None and not self.training and not torch.is_grad_enabled():
+            if self._packed is not None:
+                return self._run_packed(x, self._packed)
+            assert self.folded_weight is not None
             out = F.conv2d(
                 x, self.folded_weight, self.folded_bias, conv.stride, conv.padding, conv.dilation, conv.groups
             )
@@ -78,17 +100,62 @@ class ConvolutionBlock(nn.Module):
         weight, norm = self.conv.weight, self.norm
         if norm is None:
             assert self.conv.bias is not None
-            self.folded_weight, self.folded_bias = weight.detach(), self.conv.bias.detach()
+            self.folded_bias = self.conv.bias.detach()
         else:
             assert norm.running_mean is not None
             assert norm.running_var is not None
             factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            self.folded_weight = weight * factor[:, None, None, None]
+            weight = weight * factor[:, None, None, None]
             self.folded_bias = norm.bias - norm.running_mean * factor
+        self._packed = self._pack(weight)
+        self.folded_weight = weight.detach() if self._packed is None else None
 
     def unfold(self) -> None:
         """Drop the copy; `fold` makes a new one."""
-        self.folded_weight = self.folded_bias = None
+        self.folded_weight = self.folded_bias = self._packed = None
+
+    def _pack(self, weight: Tensor) -> Tensor | None:
+        conv = self.conv
+        if weight.device.type != "cpu" or weight.dtype != torch.float32 or not torch._C._has_mkldnn:
+            return None
+        packed: Tensor = torch.ops.aten.mkldnn_reorder_conv2d_weight(
+            weight.contiguous().to_mkldnn(),
+            conv.padding,
+            conv.stride,
+            conv.dilation,
+            conv.groups,
+            self._input_size,
+        )
+        return packed
+
+    def _run_packed(self, x: Tensor, packed: Tensor) -> Tensor:
+        conv, (name, scalars) = self.conv, self._fused or ("none", [])
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x,
+            packed,
+            self.folded_bias,
+            conv.padding,
+            conv.stride,
+            conv.dilation,
+            conv.groups,
+            name,
+            scalars,
+            "",
+        )
+        return out if self._fused else self.activation(out)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        folded = self.folded_bias is not None
+        self.unfold()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if folded:
+            self.fold()
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        state["_buffers"] = state["_buffers"] | {"folded_weight": None, "folded_bias": None}
+        return state | {"_packed": None}
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.unfold()

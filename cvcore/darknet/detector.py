@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from cvcore.backbones.build import BackboneName
+from cvcore.darknet.borrowed import borrow_convolutions
 from cvcore.darknet.cfg import Cfg
 from cvcore.darknet.convolution import ConvolutionBlock
 from cvcore.darknet.heads import decode_head
-from cvcore.darknet.layers import Detection, Region, Yolo
+from cvcore.darknet.layers import Detection, Head, MaxPool, Region, Shortcut, Yolo
 from cvcore.darknet.losses import LossKind, darknet_losses
 from cvcore.darknet.model import DarknetModel
 from cvcore.darknet.network import DarknetNetwork
@@ -29,10 +31,15 @@ class DarknetDetector(DarknetModel, TrainableDetector):
     Attributes:
         config: of `cvcore.detect.yolo.build_darknet`, unless what built it sets another builder's.
         loss_kind: what it is trained by; see `cvcore.darknet.losses`.
+        trunk: the classifier that it begins as, if it does.
+        num_backbone_layers: so many first layers stand for a classifier's; through the last residual block
+            unless what built it knows better, or through the last pooling where there is none.
 
     v2 and v3 read a letterboxed canvas, as Darknet's `detector test` does; v1 a stretched one, as its
     `yolo test` does.
     """
+
+    augmentation = ("jitter", "flip", "hsv")
 
     def __init__(self, cfg: Cfg, *, labels: Sequence[str] | None = None) -> None:
         """Build with random weights, in evaluation mode.
@@ -52,13 +59,25 @@ class DarknetDetector(DarknetModel, TrainableDetector):
         self.num_anchors = sum(len(head.anchors) for head in cfg.heads if isinstance(head, Yolo | Region))
         self.canvas_step = cfg.stride if self.num_anchors else 0  # v1's connected layers fix the canvas
         self.loss_kind: LossKind = "paper"
+        self.trunk: BackboneName | None = None
+        self.num_backbone_layers = _backbone_end(cfg)
         self._other_canvases: dict[tuple[int, int], DarknetNetwork] = {}
         _start_heads(self.network)
         self.eval()
 
+    @property
+    def backbone_parts(self) -> tuple[str, ...]:  # type: ignore[override]
+        """See `TrainableDetector`."""
+        return tuple(f"network.blocks.{index}" for index in range(self.num_backbone_layers))
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) floats, 0 to 1, to the raw input of each head, each (B, C, rows, columns)."""
         return self.network(images)  # type: ignore[no-any-return]
+
+    def count_boxes(self, images: Tensor) -> int:
+        """See `Detector.count_boxes`: those of all cells of all heads."""
+        del images
+        return sum(_boxes_of(head) for head in self.network.cfg.heads)
 
     def losses(self, images: Tensor, truth: Truth) -> dict[str, Tensor]:
         """See `TrainableDetector.losses`; of any canvas that the network can read."""
@@ -67,6 +86,13 @@ class DarknetDetector(DarknetModel, TrainableDetector):
         return darknet_losses(
             network.cfg.heads, network(images), truth, height=height, width=width, kind=self.loss_kind
         )
+
+    def load_backbone(self, state: Mapping[str, Tensor], *, name: str) -> None:
+        """See `TrainableDetector.load_backbone` and `borrow_convolutions`."""
+        if self.trunk is None:
+            super().load_backbone(state, name=name)
+        else:
+            borrow_convolutions(self.network, self.trunk, state, name=name)
 
     def with_classes(self, num_classes: int) -> DarknetDetector:
         """The same network for another number of classes, without memory for its weights (on `meta`)."""
@@ -96,6 +122,21 @@ class DarknetDetector(DarknetModel, TrainableDetector):
         scores = torch.cat([head.class_scores for head in found], dim=1)
         assert len(boxes) == len(fits)
         return select_batch(boxes, scores, options)
+
+
+def _backbone_end(cfg: Cfg) -> int:
+    for kind in (Shortcut, MaxPool):
+        found = [layer.index for layer in cfg.layers if isinstance(layer, kind)]
+        if found:
+            return found[-1] + 1
+    return 0
+
+
+def _boxes_of(head: Head) -> int:
+    if isinstance(head, Detection):
+        return head.side**2 * head.num
+    assert isinstance(head, Yolo | Region)
+    return head.output.height * head.output.width * len(head.anchors)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from cvcore.darknet.cfg_writer import CfgWriter
 from cvcore.darknet.classifiers import DARKNET19, DARKNET53
 
 Anchors = Sequence[tuple[float, float]]
@@ -23,99 +24,44 @@ _V1_BODY = (
 )
 _V1_FAST_BODY = "16 M 32 M 64 M 128 M 256 M 512 M 1024 1024 1024"
 _V1_TINY_BODY = "16 M 32 M 64 M 128 M 256 M 512 M 1024 256"
-_V1_VGG_BODY = "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 1024 1024/3/2 M 1024 1024"
+_V1_VGG_TRUNK = "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512"
+_V1_VGG_BODY = "1024 1024/3/2 M 1024 1024"
+_V1_SQUEEZENET_BODY = "M 1024/3/2 1024 1024"
+# Channels squeezed to and expanded to twice, between the poolings.
+_FIRES = (((16, 64),) * 2, ((32, 128),) * 2, ((48, 192), (48, 192), (64, 256), (64, 256)))
 _V2_TINY_BODY = "16 M 32 M 64 M 128 M 256 M 512 m 1024 1024"
 _V3_TINY_BODY = "16 M 32 M 64 M 128 M 256 M 512 m 1024"
-
-
-class CfgWriter:
-    """Sections, one after the other, with all channels multiplied by `width`.
-
-    Attributes:
-        num_layers: written so far; the next one has this index.
-    """
-
-    def __init__(self, *, size: int, width: float) -> None:
-        self._sections = [f"[net]\nheight={size}\nwidth={size}\nchannels=3"]
-        self._width = width
-
-    @property
-    def num_layers(self) -> int:
-        return len(self._sections) - 1
-
-    def channels(self, filters: int) -> int:
-        """`filters` at this width, a multiple of 8 unless the width is 1."""
-        return filters if self._width == 1 else max(8, round(filters * self._width / 8) * 8)
-
-    def add(self, name: str, **settings: object) -> int:
-        """Write a section; returns its layer's index."""
-        lines = [f"{key}={value}" for key, value in settings.items()]
-        self._sections.append("\n".join([f"[{name}]", *lines]))
-        return self.num_layers - 1
-
-    def convolve(self, filters: int, size: int = 3, *, stride: int = 1) -> int:
-        """Convolution, batch norm and leaky rectifier."""
-        return self.add(
-            "convolutional",
-            batch_normalize=1,
-            filters=self.channels(filters),
-            size=size,
-            stride=stride,
-            pad=1,
-            activation="leaky",
-        )
-
-    def project(self, filters: int) -> int:
-        """A 1x1 convolution to exactly so many raw outputs."""
-        return self.add("convolutional", filters=filters, size=1, stride=1, pad=1, activation="linear")
-
-    def residual(self, filters: int) -> int:
-        """Darknet-53's block: 1x1 to half the channels, 3x3 back, and the input added."""
-        self.convolve(filters // 2, 1)
-        self.convolve(filters)
-        return self.add("shortcut", **{"from": -3, "activation": "linear"})
-
-    def route(self, *layers: int) -> int:
-        """The named layers, by index, joined along channels."""
-        return self.add("route", layers=",".join(map(str, layers)))
-
-    def body(self, text: str) -> None:
-        """Layers in short.
-
-        `filters`, `filters/size` or `filters/size/stride`; `M` for a maximum that halves, `m` for one of
-        stride 1.
-        """
-        for word in text.split():
-            if word in "Mm":
-                self.add("maxpool", size=2, stride=2 if word == "M" else 1)
-                continue
-            given = [int(number) for number in word.split("/")]
-            filters, size, stride = given + [3, 1][len(given) - 1 :]
-            self.convolve(filters, size, stride=stride)
-
-    def text(self) -> str:
-        """The whole `.cfg`."""
-        return "\n\n".join(self._sections) + "\n"
 
 
 def yolov1_cfg(*, num_classes: int, size: int = 448, width: float = 1.0, body: str = "full") -> str:
     """YOLO v1 (Redmon et al. 2015, section 2.1): 24 convolutions, two fully connected layers, B = 2.
 
     S is `size / 64`: 7 at 448. The paper's second but last layer is fully connected, as here; the `.cfg` that
-    was published later has a `[local]` one. Batch norm is from there too.
+    was published later has a `[local]` one. Batch norm is from there too; the classifiers' trunks have none.
 
     Args:
         num_classes: classes.
         size: side of the canvas, pixels, a multiple of 64.
         width: see the module.
         body: `full`; `fast`: the 9 convolutions of Fast YOLO; `tiny`: the 8 of the `.cfg` that came later,
-            and a single connected layer; `vgg16`: VGG-16's convolutions and the full one's last four.
+            and a single connected layer; `vgg16`: VGG-16's convolutions and the full one's last four;
+            `squeezenet1_1`: SqueezeNet's, of their own width, and the full one's last three.
     """
     _check(size, V1_STRIDE, width)
-    bodies = {"full": _V1_BODY, "fast": _V1_FAST_BODY, "tiny": _V1_TINY_BODY, "vgg16": _V1_VGG_BODY}
+    bodies = {
+        "full": _V1_BODY,
+        "fast": _V1_FAST_BODY,
+        "tiny": _V1_TINY_BODY,
+        "vgg16": _V1_VGG_BODY,
+        "squeezenet1_1": _V1_SQUEEZENET_BODY,
+    }
     if body not in bodies:
         raise ValueError(f"body must be one of {', '.join(bodies)}, got {body!r}")
     writer, side = CfgWriter(size=size, width=width), size // V1_STRIDE
+    if body == "vgg16":
+        _vgg16_trunk(writer)
+    elif body == "squeezenet1_1":
+        _squeezenet_trunk(writer)
     writer.body(bodies[body])
     if body != "tiny":
         writer.add("connected", output=writer.channels(4096), activation="leaky")
@@ -123,6 +69,22 @@ def yolov1_cfg(*, num_classes: int, size: int = 448, width: float = 1.0, body: s
     writer.add("connected", output=side * side * (2 * 5 + num_classes), activation="linear")
     writer.add("detection", classes=num_classes, coords=4, rescore=1, side=side, num=2, softmax=0, sqrt=1)
     return writer.text()
+
+
+def _vgg16_trunk(writer: CfgWriter) -> None:
+    for word in _V1_VGG_TRUNK.split():
+        if word == "M":
+            writer.add("maxpool", size=2, stride=2)
+        else:
+            writer.convolve_plainly(writer.channels(int(word)))
+
+
+def _squeezenet_trunk(writer: CfgWriter) -> None:
+    writer.convolve_plainly(64, stride=2)
+    for fires in _FIRES:
+        writer.add("maxpool", size=3, stride=2)
+        for squeezed, expanded in fires:
+            writer.fire(squeezed, expanded)
 
 
 def yolov2_cfg(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import torch
@@ -54,24 +54,42 @@ class DarknetNetwork(nn.Module):
         Raises:
             ModelError: for images of another shape.
         """
+        self._check_canvas(images)
+        return self._in_slices(images, self._run)
+
+    def run_layers(self, x: Tensor, *, start: int = 0, stop: int) -> Tensor:
+        """The output of layer `stop` - 1 for the input of layer `start`; (B, C, H, W) both.
+
+        No layer from `start` on may read one before it, but for its direct predecessor.
+        """
+        if start == 0:
+            self._check_canvas(x)
+        (output,) = self._in_slices(x, lambda part: (self._steps(part, range(start, stop), []),))
+        return output
+
+    def _check_canvas(self, images: Tensor) -> None:
         canvas = self.cfg.input
         if images.ndim != 4 or images.shape[1:] != (canvas.channels, canvas.height, canvas.width):
             raise ModelError(f"the network reads (batch, {canvas}) images, got {tuple(images.shape)}")
-        if self.training or torch.is_grad_enabled() or images.device.type != "cpu":
-            return self._run(images)
-        num_slices = math.ceil(len(images) / self._slice_images)
-        if num_slices <= 1:
-            return self._run(images)
-        results = [self._run(part) for part in images.tensor_split(num_slices)]
+
+    def _in_slices(self, x: Tensor, run: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        num_slices = math.ceil(len(x) / self._slice_images)
+        if self.training or torch.is_grad_enabled() or x.device.type != "cpu" or num_slices <= 1:
+            return run(x)
+        results = [run(part) for part in x.tensor_split(num_slices)]
         return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
 
     def _run(self, images: Tensor) -> tuple[Tensor, ...]:
-        kept: dict[int, Tensor] = {}
         outputs: list[Tensor] = []
-        x = images
-        if x.device.type == "cpu":
+        self._steps(images, range(len(self.blocks)), outputs)
+        return tuple(outputs)
+
+    def _steps(self, x: Tensor, indices: range, outputs: list[Tensor]) -> Tensor:
+        kept: dict[int, Tensor] = {}
+        if x.device.type == "cpu" and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        for index, (layer, block) in enumerate(zip(self.cfg.layers, self.blocks, strict=True)):
+        for index in indices:
+            layer, block = self.cfg.layers[index], self.blocks[index]
             x = block(x, *[kept[source] for source in layer.sources])
             if index in self._last_reader:
                 kept[index] = x
@@ -79,7 +97,7 @@ class DarknetNetwork(nn.Module):
                 del kept[unread]
             if index in self._outputs:
                 outputs.append(x)
-        return tuple(outputs)
+        return x
 
     def resized(self, *, height: int, width: int) -> DarknetNetwork:
         """The same network on another canvas, pixels: it shares all parameters with this one.
@@ -89,10 +107,12 @@ class DarknetNetwork(nn.Module):
         """
         cfg = resize_cfg(self.cfg, height=height, width=width)
         blocks = [
-            block if any(True for _ in block.parameters()) else build_module(layer)
+            block if any(True for _ in block.parameters()) else build_module(layer).train(self.training)
             for layer, block in zip(cfg.layers, self.blocks, strict=True)
         ]
-        return DarknetNetwork(cfg, blocks=blocks).train(self.training)
+        network = DarknetNetwork(cfg, blocks=blocks)
+        network.training = self.training  # and not what is shared: a frozen norm stays in evaluation
+        return network
 
     def fuse(self) -> Self:
         """Fold batch norms into copies of the kernels, for evaluation mode; parameters are untouched.

@@ -151,13 +151,21 @@ def _find_strays(files: Files, entries: Sequence[str], texts: set[str], log: Pro
 
 def label_text(image: ImageRecord) -> str:
     """The text of one image's boxes."""
-    lines = []
-    for (x1, y1, x2, y2), label_id in zip(image.boxes.tolist(), image.label_ids, strict=True):
-        shares = (
-            (x1 + x2) / 2 / image.width,
-            (y1 + y2) / 2 / image.height,
-            (x2 - x1) / image.width,
-            (y2 - y1) / image.height,
-        )
-        lines.append(f"{int(label_id)} " + " ".join(f"{share:.{DECIMALS}f}" for share in shares))
-    return "".join(line + "\n" for line in lines)
+    size = (image.width, image.height)
+    boxes = zip(image.boxes.tolist(), image.label_ids, strict=True)
+    return "".join(box_line(box, int(label_id), size) for box, label_id in boxes)
+
+
+def box_line(box: Sequence[float], label_id: int, size: Size) -> str:
+    """The line of one box (xyxy, pixels) in an image of a size."""
+    x1, y1, x2, y2 = box
+    width, height = size
+    x, y, w, h = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height
+    return f"{label_id} {x:.{DECIMALS}f} {y:.{DECIMALS}f} {w:.{DECIMALS}f} {h:.{DECIMALS}f}\n"
+
+
+def polygon_line(points: Sequence[tuple[float, float]], label_id: int, size: Size) -> str:
+    """The line of one polygon of at least three points (x, y), pixels."""
+    width, height = size
+    shares = (share for x, y in points for share in (x / width, y / height))
+    return f"{label_id} " + " ".join(f"{share:.{DECIMALS}f}" for share in shares) + "\n"

@@ -24,7 +24,7 @@ from cvcore.detect.truth import Truth
 from cvcore.errors import ModelError
 from cvcore.image.fit import Fit, clip_boxes
 from cvcore.image.normalize import unit_floats
-from cvcore.types import Detections, DetectOptions, InputSpec
+from cvcore.types import Augmentation, Detections, DetectOptions, InputSpec
 
 if TYPE_CHECKING:
     from cvcore.train.batches import Batch
@@ -96,6 +96,14 @@ class Detector(nn.Module, ABC):
             results.append(Detections(boxes[keep], found.scores[keep], found.label_ids[keep], masks))
         return results
 
+    def count_boxes(self, images: Any) -> int | None:
+        """Boxes of an image among which suppression chooses where nothing is thresholded; None if unknown.
+
+        `images` is `preprocess`'s output, of which the first one counts.
+        """
+        del images
+        return None
+
     @torch.inference_mode()
     def predict(self, canvases: Tensor, fits: Sequence[Fit], options: DetectOptions) -> list[Detections]:
         """`preprocess`, `forward` and `postprocess` in one call."""
@@ -112,12 +120,16 @@ class TrainableDetector(Detector):
         finishes: whether something that is no epoch follows them: `finish`.
         canvas_step: it trains on square canvases of any multiple of this too, pixels; 0 where on its own
             alone.
+        augmentation: steps of its training views unless a run says otherwise, as its paper has them.
+        backbone_parts: where the names of the parameters begin that stand for a classifier's.
     """
 
     config: dict[str, Any]
     num_anchors: int = 0
     canvas_step: int = 0
     finishes: bool = False
+    augmentation: tuple[Augmentation, ...] = ("flip",)
+    backbone_parts: tuple[str, ...] = ("trunk",)
 
     @abstractmethod
     def losses(self, images: Any, truth: Truth) -> dict[str, Tensor]:

@@ -28,9 +28,13 @@ def crop_contents(images: Tensor, fits: Sequence[Fit] | None) -> list[Tensor]:
 
 
 def same_size_batches(images: Sequence[Tensor]) -> Iterator[tuple[list[int], Tensor]]:
-    """Yield indices of images of one size, and those images as (b, 3, h, w), until all have come."""
+    """Yield indices of images of one size, and those images as (b, 3, h, w), until all have come.
+
+    Channels come last in memory, which convolutions on a CPU are quickest with.
+    """
     by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, image in enumerate(images):
         by_size[tuple(image.shape)].append(index)
     for indices in by_size.values():
-        yield indices, torch.stack([images[i] for i in indices])
+        batch = torch.stack([images[i] for i in indices])
+        yield indices, batch.contiguous(memory_format=torch.channels_last)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cvcore.backbones.trunks import Backbone, Trunk
+from cvcore.backbones.build import BackboneName, build_backbone
+from cvcore.backbones.trunk import Trunk
 from cvcore.detect.contents import same_size_batches
 from cvcore.detect.labels import VOC_LABELS
 from cvcore.detect.region_head import (
@@ -55,7 +56,7 @@ class FastRcnn(SearchingDetector):
         """Scores and offsets of each image's proposals; images of one size run together."""
         indices, parts = [], []
         for own, batch in same_size_batches(proposed.images):
-            features = self.trunk(batch)
+            features = self.trunk.last_map(batch)
             regions = PaddedBoxes(proposed.regions.boxes[own], proposed.regions.valid[own])
             indices.append(own)
             parts.append(self.head.padded(features, regions, all_finite(features)))
@@ -67,7 +68,7 @@ class FastRcnn(SearchingDetector):
 
     def losses(self, images: ProposedImages, truth: Truth) -> dict[str, Tensor]:
         """See `TrainableDetector.losses`: the multi-task loss (equation 1), by its two terms."""
-        features = self.trunk(torch.stack(images.images))
+        features = self.trunk.last_map(torch.stack(images.images))
         regions = sample_regions(images.regions, truth.padded(len(features)), self.region_options)
         logits, offsets = self.head(features, regions.boxes, regions.image_index)
         classes, box = region_loss(logits, offsets, regions, coder=CODER, options=self.region_options)
@@ -81,7 +82,7 @@ class FastRcnn(SearchingDetector):
             name: what messages call it.
 
         Raises:
-            ModelError: naming what does not fit the trunk; nothing is then copied.
+            WeightsError: naming what does not fit the trunk; nothing is then copied.
         """
         self.trunk.load(state, name=name)
         self.head.load(state)
@@ -90,7 +91,7 @@ class FastRcnn(SearchingDetector):
 def build_fast_rcnn(
     labels: tuple[str, ...] | None = None,
     *,
-    backbone: Backbone = "vgg16",
+    backbone: BackboneName = "vgg16",
     stride: int = 16,
     frozen_convs: int = 0,
     shortest_edge: int = 600,
@@ -106,7 +107,8 @@ def build_fast_rcnn(
 
     Args:
         labels: class names, without a background.
-        backbone, stride, frozen_convs: see `Trunk`.
+        backbone, stride: see `build_backbone`, whose last map this is.
+        frozen_convs: so many first convolutions do not learn (the paper's section 4.5: the 4 before conv3_1).
         shortest_edge: images are scaled to this, or less where one would leave the canvas, pixels.
         canvas: height and width, pixels.
         head_width: of fc6 and fc7.
@@ -125,13 +127,14 @@ def build_fast_rcnn(
     }
     check_counts(counts | ({} if narrow_to is None else {"narrow_to": narrow_to}))
     height, width = canvas
-    trunk = Trunk(backbone, stride=stride, frozen_convs=frozen_convs)
-    return FastRcnn(
+    trunk = build_backbone(backbone, last_stride=stride)
+    trunk.freeze_convs(frozen_convs)
+    model = FastRcnn(
         names,
         spec=InputSpec(height, width, fit="shortest_edge", shortest_edge_px=shortest_edge),
         trunk=trunk,
         head=RegionHead(
-            trunk.channels,
+            trunk.channels[stride],
             len(names),
             stride=stride,
             width=head_width,
@@ -153,3 +156,4 @@ def build_fast_rcnn(
             **counts,
         },
     )
+    return model.to(memory_format=torch.channels_last)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cvcore.backbones.trunks import Backbone, Trunk
+from cvcore.backbones.build import BackboneName, build_backbone
+from cvcore.backbones.trunk import Trunk
 from cvcore.detect.base import TrainableDetector
 from cvcore.detect.contents import crop_contents, same_size_batches
 from cvcore.detect.labels import VOC_LABELS
@@ -75,7 +76,7 @@ class FasterRcnn(TrainableDetector):
         """Scores and offsets of each image's best proposals; images of one size run together."""
         indices, parts = [], []
         for own, batch in same_size_batches(images):
-            features = self.trunk(batch)
+            features = self.trunk.last_map(batch)
             scores, offsets = self.rpn(features)
             height, width = batch.shape[-2:]
             regions = propose_regions(
@@ -91,6 +92,11 @@ class FasterRcnn(TrainableDetector):
             parts.append(self.head.padded(features, regions, all_finite(scores, offsets)))
         return in_order(indices, parts)
 
+    def count_boxes(self, images: Sequence[Tensor]) -> int:
+        """See `Detector.count_boxes`: the anchors that compete for proposals."""
+        anchors: int = self.rpn(self.trunk(images[0][None]))[0].shape[1]
+        return min(anchors, _CANDIDATES * self.proposals)
+
     def decode(self, raw: RegionOutputs, fits: Sequence[Fit], options: DetectOptions) -> list[Detections]:
         """See `Detector.decode`."""
         return decode_regions(raw, fits, options)
@@ -99,7 +105,7 @@ class FasterRcnn(TrainableDetector):
         """See `TrainableDetector.losses`: the proposal network's two terms and the head's two."""
         batch = torch.stack(list(images))
         padded = truth.padded(len(batch))
-        features = self.trunk(batch)
+        features = self.trunk.last_map(batch)
         height, width = batch.shape[-2:]
         scores, offsets = self.rpn(features)
         anchors = self.rpn.anchors(features)
@@ -137,7 +143,7 @@ class FasterRcnn(TrainableDetector):
             name: what messages call it.
 
         Raises:
-            ModelError: naming what does not fit the trunk; nothing is then copied.
+            WeightsError: naming what does not fit the trunk; nothing is then copied.
         """
         self.trunk.load(state, name=name)
         self.head.load(state)
@@ -146,7 +152,7 @@ class FasterRcnn(TrainableDetector):
 def build_faster_rcnn(
     labels: tuple[str, ...] | None = None,
     *,
-    backbone: Backbone = "vgg16",
+    backbone: BackboneName = "vgg16",
     stride: int = 16,
     frozen_convs: int = 0,
     shortest_edge: int = 600,
@@ -167,7 +173,8 @@ def build_faster_rcnn(
 
     Args:
         labels: class names, without a background.
-        backbone, stride, frozen_convs: see `Trunk`.
+        backbone, stride: see `build_backbone`, whose last map this is.
+        frozen_convs: so many first convolutions do not learn (the paper's section 4.5: the 4 before conv3_1).
         shortest_edge: images are scaled to this, or less where one would leave the canvas, pixels.
         canvas: height and width, pixels.
         anchor_sizes: square roots of the anchors' areas, pixels.
@@ -194,14 +201,15 @@ def build_faster_rcnn(
     }
     check_counts(counts | ({} if narrow_to is None else {"narrow_to": narrow_to}))
     height, width = canvas
-    trunk = Trunk(backbone, stride=stride, frozen_convs=frozen_convs)
-    return FasterRcnn(
+    trunk = build_backbone(backbone, last_stride=stride)
+    trunk.freeze_convs(frozen_convs)
+    model = FasterRcnn(
         names,
         spec=InputSpec(height, width, fit="shortest_edge", shortest_edge_px=shortest_edge),
         trunk=trunk,
-        rpn=Rpn(trunk.channels, anchor_shapes(sizes, ratios), stride=stride, width=rpn_width),
+        rpn=Rpn(trunk.channels[stride], anchor_shapes(sizes, ratios), stride=stride, width=rpn_width),
         head=RegionHead(
-            trunk.channels,
+            trunk.channels[stride],
             len(names),
             stride=stride,
             width=head_width,
@@ -228,3 +236,4 @@ def build_faster_rcnn(
             **counts,
         },
     )
+    return model.to(memory_format=torch.channels_last)

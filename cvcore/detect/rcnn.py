@@ -73,6 +73,7 @@ class Rcnn(SearchingDetector):
     """The network, its fitted heads and its decoding; see `build_rcnn` for its configuration."""
 
     finishes = True
+    backbone_parts = ("crops",)
     fitted: Tensor
     svm_weights: Tensor
     svm_bias: Tensor

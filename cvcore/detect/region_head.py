@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align, roi_pool
 
-from cvcore.backbones.trunks import copy_linear
+from cvcore.backbones.trunk import copy_linear
 from cvcore.image.fit import Fit, clip_boxes
 from cvcore.ops.box_coder import BoxCoder
 from cvcore.ops.boxes import select_candidates

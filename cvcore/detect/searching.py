@@ -76,6 +76,10 @@ class SearchingDetector(ProposalDetector):
         images = imagenet_floats(canvases, next(self.parameters()).dtype)
         return ProposedImages(crop_contents(images, placed), pad_boxes(own))
 
+    def count_boxes(self, images: ProposedImages) -> int:
+        """See `Detector.count_boxes`: the proposed regions."""
+        return int(images.regions.valid[0].sum())
+
 
 def _on_content(boxes: Tensor, fit: Fit) -> Tensor:
     """Canvas boxes, (P, 4), in the pixels of what was drawn; those outside it are dropped."""

@@ -40,6 +40,8 @@ class Ssd(TrainableDetector):
         clip: whether default boxes end at the canvas's border.
     """
 
+    augmentation = ("colour", "zoom", "crop", "flip")
+
     def __init__(
         self,
         labels: tuple[str, ...],
@@ -98,6 +100,11 @@ class Ssd(TrainableDetector):
     def default_boxes(self, device: torch.device | None = None) -> Tensor:
         """The N default boxes, (N, 4) float32 xyxy, canvas pixels."""
         return default_boxes(self.levels, canvas_px=self.input_spec.width, clip=self.clip, device=device)
+
+    def count_boxes(self, images: Tensor) -> int:
+        """See `Detector.count_boxes`: the default boxes."""
+        del images
+        return len(self.default_boxes())
 
     def decode(
         self, raw: tuple[Tensor, Tensor], fits: Sequence[Fit], options: DetectOptions

@@ -74,6 +74,13 @@ class TorchvisionRcnn(Detector):
             found.update(zip(indices, self._forward_batch(batch), strict=True))
         return [found[i] for i in range(len(images))]
 
+    def count_boxes(self, images: Sequence[Tensor]) -> int:
+        """See `Detector.count_boxes`: the anchors of each level that compete for proposals."""
+        network = self.network
+        padded = network.transform.batch_images(list(images[:1]), network.transform.size_divisible)
+        objectness, _ = network.rpn.head(list(network.backbone(padded).values()))
+        return sum(min(level[0].numel(), network.rpn.pre_nms_top_n()) for level in objectness)
+
     def decode(
         self, raw: Sequence[RawImage], fits: Sequence[Fit], options: DetectOptions
     ) -> list[Detections]:

@@ -37,13 +37,20 @@ class TorchvisionSsd(Detector):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return boxes, (B, A, 4) float32 xyxy in canvas pixels, and class logits, (B, A, C) float32."""
-        features = self.network.backbone(images)
-        maps = [features] if isinstance(features, Tensor) else list(features.values())
+        maps = self._maps(images)
         outputs = self.network.head(maps)
         sizes = [tuple(images.shape[-2:])] * len(images)
         anchors = torch.stack(self.network.anchor_generator(ImageList(images, sizes), float_shapes(maps)))
         boxes = self._coder.decode(outputs["bbox_regression"].float(), anchors)
         return boxes, outputs["cls_logits"].float()
+
+    def count_boxes(self, images: Tensor) -> int:
+        """See `Detector.count_boxes`: the default boxes."""
+        return int(self.network.head(self._maps(images[:1]))["cls_logits"].shape[1])
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        features = self.network.backbone(images)
+        return [features] if isinstance(features, Tensor) else list(features.values())
 
     def decode(
         self, raw: tuple[Tensor, Tensor], fits: Sequence[Fit], options: DetectOptions

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from cvcore.backbones.build import BackboneName
 from cvcore.darknet.detector import DarknetDetector
 from cvcore.darknet.detectors import (
     yolov1_cfg,
@@ -19,7 +20,18 @@ from cvcore.darknet.retarget import retarget_cfg
 from cvcore.detect.labels import VOC_LABELS
 from cvcore.scenes.parts import PART_NAMES
 
-Version = Literal["v1", "v1-fast", "v1-tiny", "v1-vgg16", "v2", "v2-tiny", "v3", "v3-tiny", "v3-small"]
+Version = Literal[
+    "v1",
+    "v1-fast",
+    "v1-tiny",
+    "v1-vgg16",
+    "v1-squeezenet1_1",
+    "v2",
+    "v2-tiny",
+    "v3",
+    "v3-tiny",
+    "v3-small",
+]
 AnchorPairs = Sequence[Sequence[float]]
 
 # Widths and heights in pixels of a canvas of 416: the papers' clusters of VOC and COCO.
@@ -39,8 +51,13 @@ _PARTS_ANCHORS = (
     *((23.0, 43.0), (44.0, 23.0), (35.0, 34.0)),
     *((44.0, 44.0), (57.0, 55.0), (78.0, 77.0)),
 )
-_SIZES = MappingProxyType({"v1": 448, "v1-fast": 448, "v1-tiny": 448, "v1-vgg16": 448, "v3-small": 320})
+_TRUNKS: Mapping[str, BackboneName] = MappingProxyType(
+    {"v1-vgg16": "vgg16", "v1-squeezenet1_1": "squeezenet1_1"}
+)
+_V1_SIZE, _SMALL_SIZE, _SIZE = 448, 320, 416
 _SMALL_WIDTH = 16
+# Layers of the classifiers that the papers trained first, where they are not all up to the last pooling.
+_CLASSIFIER_LAYERS = MappingProxyType({"v1": 24, "v1-vgg16": 17, "v1-squeezenet1_1": 44, "v2": 23})
 
 
 def build_yolo(
@@ -58,7 +75,8 @@ def build_yolo(
         labels: class names; VOC's twenty by default, of `v3-small` the sample scenes' parts.
         version: of the paper, and which of its networks.
         input_size: side of the square canvas, pixels: a multiple of 32, of 64 for v1.
-        width: multiplies all channels; of `v3-small` it counts the first convolution's.
+        width: multiplies all channels, but not those of SqueezeNet's trunk; of `v3-small` it counts the first
+            convolution's.
         anchors: (width, height) pairs in canvas pixels, smallest first; the published ones, scaled to the
             canvas, by default.
         loss: `paper`, or for v3's heads `dense` (see `cvcore.detect.yolo_loss`); `v3-small` starts with that.
@@ -70,7 +88,7 @@ def build_yolo(
         raise ValueError(f"version must be one of {', '.join(get_args(Version))}, got {version!r}")
     small = version == "v3-small"
     names = labels or (PART_NAMES if small else VOC_LABELS)
-    size = input_size or _SIZES.get(version, 416)
+    size = input_size or (_V1_SIZE if version.startswith("v1") else _SMALL_SIZE if small else _SIZE)
     shape: dict[str, Any] = {"num_classes": len(names), "size": size}
     shape["width"] = width if width is not None else (_SMALL_WIDTH if small else 1.0)
     chosen = _chosen_anchors(version, anchors, size)
@@ -78,7 +96,8 @@ def build_yolo(
     if kind == "dense" and not version.startswith("v3"):
         raise ValueError(f"{version} has the loss of its paper only, got loss {loss!r}")
     model = DarknetDetector.from_cfg(_cfg(version, shape, chosen, kind), labels=names)
-    model.loss_kind = kind
+    model.loss_kind, model.trunk = kind, _TRUNKS.get(version)
+    model.num_backbone_layers = _CLASSIFIER_LAYERS.get(version, model.num_backbone_layers)
     model.config = {
         "version": version,
         "input_size": size,
@@ -144,7 +163,7 @@ def _cfg(
     match version:
         case "v1":
             return yolov1_cfg(**shape)
-        case "v1-fast" | "v1-tiny" | "v1-vgg16":
+        case "v1-fast" | "v1-tiny" | "v1-vgg16" | "v1-squeezenet1_1":
             return yolov1_cfg(**shape, body=version.removeprefix("v1-"))
         case "v2":
             return yolov2_cfg(**shape, anchors=anchors)

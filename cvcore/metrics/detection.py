@@ -27,7 +27,8 @@ class DetectionMetrics:
         ap50, ap75: mean over classes at one threshold.
         ap_small, ap_medium, ap_large: `ap` of objects below 32², between, and above 96² pixels of area.
         recall: mean over classes and thresholds of the recall with at most 100 detections an image.
-        per_class_ap, per_class_ap50: by category name.
+        per_class_ap, per_class_ap50, per_class_ap75: by category name.
+        per_class_ap_small, per_class_ap_medium, per_class_ap_large: `ap` by size, likewise.
         num_images, num_objects: of the ground truth, crowds apart.
     """
 
@@ -40,6 +41,10 @@ class DetectionMetrics:
     recall: float
     per_class_ap: dict[str, float]
     per_class_ap50: dict[str, float]
+    per_class_ap75: dict[str, float]
+    per_class_ap_small: dict[str, float]
+    per_class_ap_medium: dict[str, float]
+    per_class_ap_large: dict[str, float]
     num_images: int
     num_objects: int
 
@@ -67,19 +72,21 @@ def evaluate_detections(
     if strangers:
         raise ValueError(f"detections name images that the ground truth does not have: {strangers[:5]}")
     names = {c["id"]: str(c["name"]) for c in truth.loadCats(truth.getCatIds())}
-    num_objects = sum(not a.get("iscrowd", 0) for a in truth.anns.values())
-    if not detections:
-        return _nothing_found(truth, names, len(known), num_objects)
     with contextlib.redirect_stdout(io.StringIO()):
-        found = truth.loadRes([dict(d) for d in detections])
+        found = truth.loadRes([dict(d) for d in detections]) if detections else _no_results(truth)
         evaluation = COCOeval(truth, found, iou_type)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     stats = [_or_nan(float(value)) for value in evaluation.stats]
-    # precision: (thresholds, recalls, classes, areas, limits); the last two: all areas, 100 detections.
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    # (thresholds, recalls, classes, areas), at most 100 detections an image.
+    precision = evaluation.eval["precision"][..., -1]
     order = [names[category] for category in evaluation.params.catIds]
+
+    def by_class(threshold: slice, area: int) -> dict[str, float]:
+        return {name: _mean(precision[threshold, :, k, area]) for k, name in enumerate(order)}
+
+    every = slice(None)
     return DetectionMetrics(
         ap=stats[0],
         ap50=stats[1],
@@ -88,10 +95,14 @@ def evaluate_detections(
         ap_medium=stats[4],
         ap_large=stats[5],
         recall=stats[8],
-        per_class_ap={name: _mean(precision[:, :, k]) for k, name in enumerate(order)},
-        per_class_ap50={name: _mean(precision[0, :, k]) for k, name in enumerate(order)},
+        per_class_ap=by_class(every, 0),
+        per_class_ap50=by_class(slice(0, 1), 0),
+        per_class_ap75=by_class(slice(5, 6), 0),
+        per_class_ap_small=by_class(every, 1),
+        per_class_ap_medium=by_class(every, 2),
+        per_class_ap_large=by_class(every, 3),
         num_images=len(known),
-        num_objects=num_objects,
+        num_objects=sum(not a.get("iscrowd", 0) for a in truth.anns.values()),
     )
 
 
@@ -106,26 +117,12 @@ def _quiet_coco(ground_truth: Mapping[str, Any] | Path) -> COCO:
     return coco
 
 
-def _nothing_found(
-    truth: COCO, names: Mapping[int, str], num_images: int, num_objects: int
-) -> DetectionMetrics:
-    """Zero for every class that has objects; pycocotools cannot load an empty list of results."""
-    present = {a["category_id"] for a in truth.anns.values() if not a.get("iscrowd", 0)}
-    per_class = {name: 0.0 if category in present else float("nan") for category, name in names.items()}
-    value = 0.0 if present else float("nan")
-    return DetectionMetrics(
-        ap=value,
-        ap50=value,
-        ap75=value,
-        ap_small=value,
-        ap_medium=value,
-        ap_large=value,
-        recall=value,
-        per_class_ap=per_class,
-        per_class_ap50=dict(per_class),
-        num_images=num_images,
-        num_objects=num_objects,
-    )
+def _no_results(truth: COCO) -> COCO:
+    """An index without results; `loadRes` takes no empty list."""
+    found = COCO()
+    found.dataset = {**truth.dataset, "annotations": []}
+    found.createIndex()
+    return found
 
 
 def _mean(precision: Any) -> float:

@@ -19,7 +19,7 @@ from cvcore.image.fit import Fit
 from cvcore.image.normalize import imagenet_floats
 from cvcore.segment.losses import SegmentLossOptions, segment_losses
 from cvcore.segment.maps import class_map, content_of
-from cvcore.types import InputSpec
+from cvcore.types import Augmentation, InputSpec
 
 MAX_LABELS = 255
 """Class ids are bytes, and 255 means that a pixel is not judged."""
@@ -38,11 +38,15 @@ class Segmenter(nn.Module, ABC):
             beyond it; 0 where every pixel may depend on all others.
         stride_px: an image that is cut at multiples of this is computed alike in every piece.
         fixed_size: whether `forward` takes images of the canvas's size only.
+        augmentation: steps of its training views unless a run says otherwise, as its paper has them.
+        backbone_parts: where the names of the parameters begin that stand for a classifier's.
     """
 
     margin_px: int = 0
     stride_px: int = 1
     fixed_size: bool = False
+    augmentation: tuple[Augmentation, ...] = ("flip", "jitter")
+    backbone_parts: tuple[str, ...] = ()
 
     def __init__(
         self, labels: tuple[str, ...], *, input_spec: InputSpec, loss_options: SegmentLossOptions

@@ -44,6 +44,7 @@ class DeconvNet(Segmenter):
     """
 
     fixed_size = True
+    backbone_parts = ("network.down",)
 
     def __init__(
         self,

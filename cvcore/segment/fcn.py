@@ -30,6 +30,8 @@ class Fcn(Segmenter):
     are padded: away from the border that gives the same, on cells that begin at the image's corner.
     """
 
+    backbone_parts = ("trunk",)
+
     def __init__(
         self,
         labels: tuple[str, ...],

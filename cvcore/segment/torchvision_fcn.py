@@ -23,6 +23,8 @@ _AUXILIARY = "aux_classifier."
 class TorchvisionFcn(Segmenter):
     """torchvision's graph without its auxiliary classifier, which only its training uses."""
 
+    backbone_parts = ("network.backbone",)
+
     def __init__(
         self,
         labels: tuple[str, ...],

@@ -27,6 +27,8 @@ class UNet(Segmenter):
         network: the paper's; unpadded, it gives less than it is given: 388 x 388 of 572 x 572.
     """
 
+    augmentation = ("flip", "turn", "jitter", "colour")
+
     def __init__(
         self,
         labels: tuple[str, ...],

@@ -7,7 +7,7 @@ import math
 from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -34,8 +34,11 @@ class WeightAverage(Generic[M]):
         """Move the average towards `model`; integer buffers are copied."""
         self.num_updates += 1
         keep = self._decay * (1 - math.exp(-self.num_updates / self._ramp_steps))
+        moved: tuple[list[Tensor], list[Tensor]] = ([], [])
         for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
             if mine.is_floating_point():
-                mine.lerp_(theirs, 1 - keep)
+                moved[0].append(mine)
+                moved[1].append(theirs)
             else:
                 mine.copy_(theirs)
+        torch._foreach_lerp_(*moved, 1 - keep)

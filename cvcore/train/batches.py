@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,8 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cvcore.detect.truth import Truth
-from cvcore.train.augment import AugmentOptions, View, augment
+from cvcore.train.augment import AugmentOptions, augment
+from cvcore.train.mosaic import NUM_TILES
 from cvcore.train.samples import Sample
+from cvcore.train.views import View
+
+B = TypeVar("B")
 
 STEPS_PER_SIZE = 10
 
@@ -76,6 +81,20 @@ def plain_view(sample: Sample) -> View:
     return View(sample.canvas, sample.boxes, sample.label_ids, sample.proposals)
 
 
+def sample_view(
+    samples: Sequence[Sample], index: int, *, epoch: int, seed: int, options: AugmentOptions | None
+) -> View:
+    """The view of one sample that (seed, epoch, index) decide; without `options` the sample as it is."""
+    view = plain_view(samples[index])
+    if options is None:
+        return view
+    rng = np.random.default_rng([seed, epoch, index])
+    others: list[View] = []
+    if "mosaic" in options.steps:
+        others = [plain_view(samples[k]) for k in rng.integers(len(samples), size=NUM_TILES - 1).tolist()]
+    return augment(view, options, rng, others=others)
+
+
 def steps_per_epoch(num_samples: int, batch_size: int, world_size: int = 1) -> int:
     """Steps each worker makes in an epoch; short last batches are left out, but for a lone one."""
     return max(1, num_samples // (batch_size * world_size))
@@ -101,21 +120,19 @@ def epoch_batches(
     stride = batch_size * shard.world_size
     for step in range(steps_per_epoch(len(samples), batch_size, shard.world_size)):
         first = step * stride + shard.rank * batch_size
-        views = []
-        for index in order[first : first + batch_size].tolist():
-            sample = samples[index]
-            view = plain_view(sample)
-            if options is not None:
-                view = augment(view, options, np.random.default_rng([seed, epoch, index]))
-            views.append(view)
-        batch = collate(views)
+        batch = collate(
+            [
+                sample_view(samples, index, epoch=epoch, seed=seed, options=options)
+                for index in order[first : first + batch_size].tolist()
+            ]
+        )
         if sizes:
             turn = np.random.default_rng([seed, epoch, step // STEPS_PER_SIZE])
             batch = resized(batch, sizes[int(turn.integers(len(sizes)))])
         yield batch
 
 
-def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+def ahead(batches: Iterator[B]) -> Iterator[B]:
     """The same batches, each made by a thread while the one before is in use."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         coming = pool.submit(next, batches, None)

@@ -17,7 +17,7 @@ from cvcore.datasets.masks import MaskDataset, MaskLoader
 from cvcore.errors import ImageError, SpecError
 from cvcore.image.decode import decode_to_canvas
 from cvcore.image.fit import Fit
-from cvcore.train.augment import AugmentOptions, recolored
+from cvcore.train.augment import AugmentOptions, augment_mask
 from cvcore.train.batches import ALONE, Shard, steps_per_epoch
 from cvcore.types import InputSpec
 
@@ -98,34 +98,6 @@ def draw_mask(truth: Mask, fit: Fit, spec: InputSpec) -> Mask:
     return canvas
 
 
-def mask_view(
-    sample: MaskSample, options: AugmentOptions, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.uint8], Mask]:
-    """One random view: turned, zoomed and recoloured as `AugmentOptions` says, the mask carried along."""
-    canvas, mask = sample.canvas, sample.mask
-    if rng.random() < 0.5:
-        canvas, mask = canvas[:, ::-1], mask[:, ::-1]
-    if options.turn:
-        square = mask.shape[0] == mask.shape[1]
-        quarters = int(rng.integers(4)) if square else 2 * int(rng.integers(2))
-        canvas, mask = np.rot90(canvas, quarters), np.rot90(mask, quarters)
-    zoom = float(np.exp(rng.uniform(np.log(options.min_zoom), np.log(options.max_zoom))))
-    height, width = mask.shape
-    left, top = rng.uniform(0, 1, 2) * (1 - zoom) * (width, height)
-    inverse = (1 / zoom, 0.0, -left / zoom, 0.0, 1 / zoom, -top / zoom)
-    pixels = Image.fromarray(np.ascontiguousarray(canvas)).transform(
-        (width, height),
-        Image.Transform.AFFINE,
-        inverse,
-        Image.Resampling.BILINEAR,
-        fillcolor=(options.fill,) * 3,
-    )
-    moved = Image.fromarray(np.ascontiguousarray(mask)).transform(
-        (width, height), Image.Transform.AFFINE, inverse, Image.Resampling.NEAREST, fillcolor=IGNORED
-    )
-    return recolored(np.asarray(pixels), options.color, rng), np.asarray(moved)
-
-
 def mask_batches(
     samples: Sequence[MaskSample],
     *,
@@ -143,7 +115,12 @@ def mask_batches(
         views = [
             (samples[index].canvas, samples[index].mask)
             if options is None
-            else mask_view(samples[index], options, np.random.default_rng([seed, epoch, index]))
+            else augment_mask(
+                samples[index].canvas,
+                samples[index].mask,
+                options,
+                np.random.default_rng([seed, epoch, index]),
+            )
             for index in order[first : first + batch_size].tolist()
         ]
         canvases, masks = (torch.from_numpy(np.stack([view[k] for view in views])) for k in (0, 1))

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from cvcore.errors import VeedorError
 from cvcore.train.average import WeightAverage
+from cvcore.train.freeze import hold_frozen_norms
 from cvcore.train.schedule import learning_rate
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B")
 
 WEIGHT_DECAY = 0.02
+GRAD_CLIP = 10.0
 
 Terms = Mapping[str, Tensor]
 """Scalars of a batch; the one called `total` is minimised, the others are told."""
@@ -41,7 +43,7 @@ class OptimizeOptions:
     total_steps: int
     warmup_steps: int
     weight_decay: float = WEIGHT_DECAY
-    grad_clip: float = 10.0
+    grad_clip: float = GRAD_CLIP
 
 
 class Progress(Generic[M, B]):
@@ -72,6 +74,11 @@ class Progress(Generic[M, B]):
         self.average = WeightAverage(model, decay=average_decay)
         self._optimizer = torch.optim.AdamW(_parameter_groups(model, options.weight_decay), lr=1.0)
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step made; of the first one before that."""
+        return self._rate(max(0, self.step - 1))
+
     def state(self) -> dict[str, Any]:
         """All that a run needs to continue exactly."""
         return {
@@ -97,6 +104,7 @@ class Progress(Generic[M, B]):
             LossIsNotFiniteError: at the first step whose loss is not; nothing has been moved by it.
         """
         self._network.train()
+        hold_frozen_norms(self.model)
         names: list[str] = []
         steps: list[Tensor] = []
         for batch in batches:
@@ -105,13 +113,16 @@ class Progress(Generic[M, B]):
             steps.append(torch.stack(list(terms.values())).detach())
         return dict(zip(names, torch.stack(steps).mean(dim=0).tolist(), strict=True))
 
-    def _train_step(self, batch: B) -> Terms:
-        rate = learning_rate(
-            self.step,
+    def _rate(self, step: int) -> float:
+        return learning_rate(
+            step,
             peak=self.options.learning_rate,
             total_steps=self.options.total_steps,
             warmup_steps=self.options.warmup_steps,
         )
+
+    def _train_step(self, batch: B) -> Terms:
+        rate = self._rate(self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         terms = self._compute(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,8 @@ class RunOptions:
         epochs: of the whole run.
         batch_size: images of one worker in one step.
         seed: of order and augmentation.
-        augment: how views differ from samples; None shows them as they are. The last `plain_epochs` zoom and
-            recolour half as far, so that the run ends on pictures like those it will meet.
+        augment: how views differ from samples; None shows them as they are. The last `plain_epochs` do
+            without mosaic and go half as far (`AugmentOptions.calmer`).
         plain_epochs: see above.
         patience: epochs without a better score after which the run stops; None never stops early.
         sizes: canvases of which another one is chosen every ten steps; none keeps the model's own.
@@ -95,4 +95,4 @@ def augment_at(epoch: int, options: RunOptions) -> AugmentOptions | None:
     full = options.augment
     if full is None or epoch < options.epochs - options.plain_epochs:
         return full
-    return replace(full, min_zoom=full.min_zoom**0.5, max_zoom=full.max_zoom**0.5, color=full.color / 2)
+    return full.calmer()

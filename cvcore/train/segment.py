@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cvcore.metrics.segmentation import SegmentationMetrics, SegmentationScores
 from cvcore.segment.base import Segmenter
-from cvcore.train.batches import ALONE, Shard
+from cvcore.train.batches import ALONE, Shard, ahead
 from cvcore.train.epochs import START, EpochReport, ShareScore, Standing, only_worker, run_epochs
 from cvcore.train.masks import MaskBatch, MaskSamples, mask_batches
 from cvcore.train.progress import Progress, Terms
@@ -78,13 +78,15 @@ def segmenter_epochs(
     def batches(epoch: int) -> Iterator[MaskBatch]:
         # What the model draws (dropout) is the epoch's too, cut off or not.
         torch.manual_seed(int(np.random.SeedSequence([options.seed, epoch, shard.rank]).generate_state(1)[0]))
-        return mask_batches(
-            train.samples,
-            epoch=epoch,
-            seed=options.seed,
-            batch_size=options.batch_size,
-            options=augment_at(epoch, options),
-            shard=shard,
+        return ahead(
+            mask_batches(
+                train.samples,
+                epoch=epoch,
+                seed=options.seed,
+                batch_size=options.batch_size,
+                options=augment_at(epoch, options),
+                shard=shard,
+            )
         )
 
     def measure() -> tuple[float, SegmentationMetrics]:

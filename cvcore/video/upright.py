@@ -7,7 +7,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from cvcore.image.fit import Fit, plan_fit
+from cvcore.image.fit import Fit, place_content, plan_fit
 from cvcore.types import InputSpec
 
 # Bilinear in swscale widens its filter when it shrinks, as Pillow's does.
@@ -76,9 +76,4 @@ def draw_frame(frame: VideoFrame, converter: Converter, spec: InputSpec) -> tupl
     """Draw a frame on the canvas of `spec`: (H, W, 3) uint8 RGB, and where the frame lies on it."""
     fit = plan_fit(*upright_size(frame), spec)
     content = upright_rgb(frame, converter, height=fit.content_height, width=fit.content_width)
-    if content.shape == (spec.height, spec.width, 3):
-        return np.array(content), fit
-    canvas = np.empty((spec.height, spec.width, 3), np.uint8)
-    canvas.fill(spec.fill)
-    canvas[fit.top : fit.top + fit.content_height, fit.left : fit.left + fit.content_width] = content
-    return canvas, fit
+    return place_content(content, fit, spec), fit

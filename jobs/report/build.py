@@ -16,6 +16,7 @@ from jobs.report.page import PageContent, render_page
 from jobs.report.rows import RowBatch, iter_batches
 from jobs.report.run import Decoding, Run, read_decoding, read_run
 from jobs.report.statistics import Statistics, measure
+from jobs.report.training import build_training_report, is_training_folder
 from jobs.report.videos import video_views
 from jobs.storage import Access, StorageError, Store, is_s3, join, open_store, resolve_location
 
@@ -50,7 +51,10 @@ def survey_run(run: Run, store: Store, *, sizes: dict[ShelfName, int] | None = N
             statistics = statistics.merge(measure(batch))
             offer_all(shelves, batch, part=part, first_row=first_row)
             first_row += len(batch)
-    return Survey(statistics, {shelf.name: shelf.choose() for shelf in shelves})
+    chosen = {shelf.name: shelf.choose() for shelf in shelves}
+    if statistics.is_classified:  # each has a label
+        chosen.pop("empty", None)
+    return Survey(statistics, chosen)
 
 
 def _read_part(part: str, store: Store) -> Iterator[RowBatch]:
@@ -115,9 +119,9 @@ def write_report(
     pictures: bool = True,
     access: Access | None = None,
 ) -> str:
-    """Make the report of a run, or of a folder of scans, and put it at `out_uri`; returns where it is.
+    """Make the report of a run, of a folder of scans or of a training run, and put it at `out_uri`.
 
-    By default that is `<run>/report.html`.
+    Returns where it is. By default that is `<run>/report.html`.
 
     A report that is there already is replaced. `access` says how to reach object storage where `store` is not
     given. Raises what `build_report` raises.
@@ -130,6 +134,8 @@ def write_report(
         from jobs.report.scans import build_scans_report  # imports SciPy
 
         page = build_scans_report(run_uri, store=source, access=access)
+    elif is_training_folder(run_uri, source):
+        page = build_training_report(run_uri, store=source)
     else:
         page = build_report(run_uri, store=source, read_image=read_image, pictures=pictures, access=access)
     same_kind = is_s3(target) == is_s3(run_uri)

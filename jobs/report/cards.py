@@ -64,7 +64,7 @@ class Card:
         picture: a JPEG data URI, or None.
         missing: why there is no picture; empty where there is one.
         masks: a mask's box and data URI for each drawn detection, or None; as long as `detections`.
-        detections: best first, at most `MAX_BOXES`.
+        detections: best first, at most `MAX_BOXES`; of a classifier, labels, which have no box.
         num_hidden: detections beyond those.
     """
 
@@ -92,10 +92,14 @@ class Card:
             "missing": visible(self.missing[:TEXT_CHARS]),
             "more": self.num_hidden,
             "dets": [
-                [label_index[d["label"] or ""], round(d["score"], 4), [round(v, 1) for v in d["box"]], mask]
+                [label_index[d["label"] or ""], round(d["score"], 4), _rounded(d.get("box")), mask]
                 for d, mask in zip(self.detections, self.masks, strict=True)
             ],
         }
+
+
+def _rounded(box: Sequence[float] | None) -> list[float] | None:
+    return None if box is None else [round(v, 1) for v in box]
 
 
 def display_name(uri: str) -> str:
@@ -145,11 +149,18 @@ def make_cards(
 
 
 def _make_card(row: dict[str, Any], rules: PictureRules) -> Card:
-    found = sorted((d for d in row.get("detections") or () if drawable(d)), key=lambda d: -d["score"])
+    found = sorted(_shown(row), key=lambda d: -d["score"])
     kept = found[:MAX_BOXES]
     picture, missing = _picture(row, rules)
     masks = _masks(row, kept, max_bytes=rules.max_mask_bytes) if picture else [None] * len(kept)
     return Card(row, picture, missing, kept, masks, len(found) - len(kept))
+
+
+def _shown(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What can be shown of a row: its detections or, of a classifier's, its labels."""
+    if "labels" in row:
+        return [told for told in row["labels"] or () if _finite(told.get("score")) is not None]
+    return [found for found in row.get("detections") or () if drawable(found)]
 
 
 def drawable(detection: Mapping[str, Any]) -> bool:

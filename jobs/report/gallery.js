@@ -18,7 +18,9 @@ function entriesOf(tab, wanted) {
     const card = data.cards[number];
     if (tab.key === "failed" && state.reason && state.reason !== `${card.status}/${card.code}`) continue;
     const shown = card.dets.map(detection).filter((found) => found.score >= state.minScore);
-    if (wanted && !shown.some((found) => wanted.has(found.labelIndex))) continue;
+    // Of a classifier's labels the likeliest says what a picture is.
+    const telling = data.found === "label" ? shown.slice(0, 1) : shown;
+    if (wanted && !telling.some((found) => wanted.has(found.labelIndex))) continue;
     entries.push({ card, note, shown, wanted });
   }
   return entries;
@@ -87,6 +89,7 @@ function whenOf(card) {
 
 // "2 dog, 1 person", most frequent first.
 function summary(shown) {
+  if (data.found === "label") return shown.length ? `${shown[0].label.name} ${shown[0].score.toFixed(2)}` : "no label";
   const counts = new Map();
   for (const found of shown) counts.set(found.label.name, (counts.get(found.label.name) || 0) + 1);
   const sorted = [...counts].sort((a, b) => b[1] - a[1]);
@@ -142,5 +145,5 @@ function renderLabels(wanted) {
   chart.querySelector(".most").textContent = Math.max(...counts).toLocaleString("en");
   const narrowed = Boolean(wanted && wanted.size);
   chart.classList.toggle("chosen", narrowed);
-  chart.querySelector("figcaption").textContent = narrowed ? `detections by score · label ${filterName()}` : "detections by score";
+  chart.querySelector("figcaption").textContent = narrowed ? `${data.scored} · label ${filterName()}` : data.scored;
 }

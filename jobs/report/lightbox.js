@@ -1,4 +1,4 @@
-// One picture, large, with all its detections in a table.
+// One picture, large, with all its detections or labels in a table.
 
 const lightbox = {
   cards: [],
@@ -43,13 +43,8 @@ const lightbox = {
     const swatch = element("span", "swatch");
     swatch.style.background = found.label.color;
     name.append(swatch, found.label.name);
-    const size = `${Math.round(found.x2 - found.x1)} × ${Math.round(found.y2 - found.y1)}`;
-    row.append(
-      name,
-      element("td", "num", found.score.toFixed(3)),
-      element("td", "num", `${Math.round(found.x1)}, ${Math.round(found.y1)}`),
-      element("td", "num", size)
-    );
+    row.append(name, element("td", "num", found.score.toFixed(3)));
+    if (found.x1 !== undefined) row.append(...this.place(found));
     const mark = (index) => {
       const frame = document.querySelector("#lightbox-stage .frame");
       if (frame) highlight(frame, index);
@@ -57,6 +52,11 @@ const lightbox = {
     row.addEventListener("pointerenter", () => mark(found.index));
     row.addEventListener("pointerleave", () => mark(null));
     return row;
+  },
+
+  place(found) {
+    const size = `${Math.round(found.x2 - found.x1)} × ${Math.round(found.y2 - found.y1)}`;
+    return [element("td", "num", `${Math.round(found.x1)}, ${Math.round(found.y1)}`), element("td", "num", size)];
   },
 
   markRow(index) {
@@ -89,7 +89,7 @@ function factsOf(card) {
   if (card.frame !== null) facts.push(`frame ${card.frame}`);
   if (card.time !== null) facts.push(`${card.time.toFixed(3)} s`);
   if (card.status !== "ok") facts.push(`failed in ${card.status}${card.code ? ` (${card.code})` : ""}: ${card.error}`);
-  else facts.push(plural(card.dets.length + card.more, "detection"));
+  else facts.push(plural(card.dets.length + card.more, data.found));
   return facts.join(" · ");
 }
 

@@ -19,8 +19,9 @@ function svgElement(name, attributes) {
   return node;
 }
 
-// A detection as an object; `index` is its place in the card's list.
-function detection([label, score, [x1, y1, x2, y2], mask], index) {
+// A detection, or a label, which has no box, as an object; `index` is its place in the card's list.
+function detection([label, score, box, mask], index) {
+  const [x1, y1, x2, y2] = box || [];
   return { index, label: data.labels[label], labelIndex: label, score, x1, y1, x2, y2, mask };
 }
 
@@ -55,6 +56,20 @@ function drawTag(found, width, height, minor) {
   return tag;
 }
 
+// A classifier's labels, one below the other in the corner.
+function drawLabels(shown, wanted, tags) {
+  const list = element("div", "told");
+  for (const found of shown.slice(0, tags)) {
+    const tag = element("span", "tag", `${found.label.name} ${found.score.toFixed(2)}`);
+    tag.dataset.index = found.index;
+    tag.style.setProperty("--color", found.label.color);
+    tag.style.setProperty("--ink-on", found.label.ink);
+    if (wanted && !wanted.has(found.labelIndex)) tag.classList.add("aside");
+    list.append(tag);
+  }
+  return list;
+}
+
 // The picture of a card with the boxes that `shown` holds; `wanted` labels stand out from the others.
 function drawStage(card, { shown, wanted, tags }) {
   const stage = element("div", "stage");
@@ -68,6 +83,11 @@ function drawStage(card, { shown, wanted, tags }) {
   image.src = card.picture;
   image.alt = "";
   image.decoding = "async";
+  if (data.found === "label") {
+    frame.append(image, drawLabels(shown, wanted, tags));
+    stage.append(frame);
+    return stage;
+  }
   const svg = svgElement("svg", { viewBox: `0 0 ${card.w} ${card.h}`, preserveAspectRatio: "none", "aria-hidden": "true" });
   const area = (d) => (d.x2 - d.x1) * (d.y2 - d.y1);
   // Large boxes first: small ones stay on top, where the pointer can reach them.

@@ -29,6 +29,7 @@ from jobs.report.videos import VideoView
 
 SCRIPTS = ("overlay.js", "lightbox.js", "gallery.js", "main.js")
 STYLES = ("page.css", "gallery.css", "videos.css")
+PLOT_STYLES = (*STYLES, "plot.css")
 TEMPLATE = "page.html.j2"
 
 TABS: dict[ShelfName, tuple[str, str]] = {
@@ -42,6 +43,13 @@ TABS: dict[ShelfName, tuple[str, str]] = {
     "empty": ("Empty", "A random choice among {nouns} that were looked at and found empty."),
     "failed": ("Failures", "A random choice among the inputs that failed for each reason."),
 }
+
+CLASSIFIED: dict[ShelfName, str] = {
+    "highest": "The {nouns} whose likeliest label is surest, labels taking turns.",
+    "lowest": "The {nouns} whose likeliest label is least sure.",
+    "uncertain": "The {nouns} whose likeliest label is nearest to a coin toss.",
+}
+"""What tabs of a classifier's run are about, where that differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +116,19 @@ def inert_json(value: Any) -> Markup:
 
 def _page_data(content: PageContent, rows: Sequence[views.LabelRow]) -> dict[str, Any]:
     """What the script reads. A card stands once, however many tabs show it."""
+    statistics, noun = content.statistics, content.run.noun
+    listed = {row.name for row in rows}
+    shown = {d["label"] or "": d.get("label_id") or 0 for c in content.cards.values() for d in c.detections}
+    rows = [*rows, *views.unlisted_rows({name: k for name, k in shown.items() if name not in listed})]
     label_index = {row.name: i for i, row in enumerate(rows)}
+    abouts = {name: about for name, (_, about) in TABS.items()}
+    abouts |= CLASSIFIED if statistics.is_classified else {}
     places = list(content.cards)
     number = {place: i for i, place in enumerate(places)}
     return {
-        "noun": content.run.noun,
+        "noun": noun,
+        "found": "label" if statistics.is_classified else "detection",
+        "scored": views.scored_by(statistics, noun),
         "labels": [
             {"name": r.name, "color": r.color, "ink": r.ink, "count": r.count, "hist": r.histogram}
             for r in rows
@@ -122,7 +138,7 @@ def _page_data(content: PageContent, rows: Sequence[views.LabelRow]) -> dict[str
             {
                 "key": name,
                 "title": TABS[name][0],
-                "about": TABS[name][1].format(nouns=f"{content.run.noun}s"),
+                "about": abouts[name].format(nouns=f"{noun}s"),
                 "cards": [[number[c.part, c.row], _note(name, c)] for c in candidates],
             }
             for name, candidates in content.chosen.items()

@@ -20,7 +20,7 @@ NO_FRAME = -1
 
 @dataclass(frozen=True, slots=True)
 class RowBatch:
-    """N rows and their D detections.
+    """N rows and their D detections; of a classifier's rows, their likeliest labels, without boxes.
 
     Attributes:
         uris, statuses, error_codes, errors: N strings each; empty where the column is null.
@@ -32,7 +32,8 @@ class RowBatch:
         label_index: (D,) int64 into `labels`.
         label_ids: (D,) int64, the model's indices.
         scores: (D,) float64, 0 to 1.
-        boxes: (D, 4) float32, xyxy, pixels of the source image.
+        boxes: (D, 4) float32, xyxy, pixels of the source image; 0 for labels.
+        is_classified: whether these are a classifier's rows.
     """
 
     uris: list[str]
@@ -49,6 +50,7 @@ class RowBatch:
     label_ids: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float64]
     boxes: npt.NDArray[np.float32]
+    is_classified: bool = False
 
     def __len__(self) -> int:
         return len(self.uris)
@@ -68,7 +70,15 @@ def iter_video_rows(body: bytes, uri: str) -> Iterator[dict[str, Any]]:
     """Read the rows of one video's frames, masks left out, few at a time."""
     for batch in _slim_batches(body, VIDEO_BATCH_ROWS):
         mine = pc.and_(pc.equal(batch.column("uri"), uri), pc.is_valid(batch.column("frame_index")))
-        yield from batch.filter(mine).to_pylist()
+        yield from map(with_detections, batch.filter(mine).to_pylist())
+
+
+def with_detections(row: dict[str, Any]) -> dict[str, Any]:
+    """A row, of a classifier's with its likeliest label as the one detection, which has no box."""
+    if "labels" not in row:
+        return row
+    told = row["labels"]
+    return row | {"detections": told and [told[0] | {"box": None}]}
 
 
 def _slim_batches(body: bytes, batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -111,6 +121,7 @@ def decode_batch(batch: pa.RecordBatch) -> RowBatch:
         label_ids=_to_integers(_field(detections, "label_id", pa.int32()), null=0),
         scores=_scores(detections),
         boxes=_boxes(detections),
+        is_classified="labels" in batch.schema.names,
     )
 
 
@@ -136,9 +147,12 @@ def _to_integers(array: pa.Array, *, null: int) -> npt.NDArray[np.int64]:
 
 def _detections(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], pa.Array]:
     """Row of each detection, and the detections as one array of structs."""
-    if "detections" not in batch.schema.names:
+    if "labels" in batch.schema.names:
+        column = pc.list_slice(batch.column("labels"), 0, 1)
+    elif "detections" in batch.schema.names:
+        column = batch.column("detections")
+    else:
         return np.empty(0, np.int64), pa.array([], pa.struct([]))
-    column = batch.column("detections")
     owner = np.asarray(pc.list_parent_indices(column).to_numpy(zero_copy_only=False), dtype=np.int64)
     return owner, pc.list_flatten(column)
 

@@ -24,16 +24,18 @@ from jobs.ledger import Ledger
 from jobs.model_files import model_folder
 from jobs.report import text
 from jobs.report.cards import short_name
-from jobs.report.page import STYLES, asset_text, content_policy, find_template
+from jobs.report.page import PLOT_STYLES, asset_text, content_policy, find_template
 from jobs.report.pictures import data_uri, decode_small, encode_jpeg
+from jobs.report.plot import Plot
 from jobs.report.run import Run, read_decoding, read_run
+from jobs.report.training import held_out_plot, read_record
 from jobs.run_folder import RunFolder
 from jobs.run_rows import read_file
-from jobs.storage import Access, ObjectMissing, StorageError, Store, join, open_store
+from jobs.storage import Access, ObjectMissing, StorageError, Store, open_store
 from jobs.visible import visible
 
 TEMPLATE = "scans.html.j2"
-SCAN_STYLES = (*STYLES, "scans.css")
+SCAN_STYLES = (*PLOT_STYLES, "scans.css")
 NUM_WORST, NUM_PASSED = 24, 8
 NUM_BINS = 40
 PICTURE_BYTES = 40_000
@@ -128,7 +130,7 @@ def build_scans_report(root_uri: str, *, store: Store, access: Access) -> str:
         passed=cards[1],
         lines=list(reversed(survey.lines))[:MAX_LISTED],
         failures=survey.failures.most_common(),
-        curve=_curve(run, access),
+        training=_training(run, access),
     )
 
 
@@ -302,29 +304,12 @@ def overlay_heatmap(image: Image.Image, values: npt.NDArray[np.float32]) -> Imag
     return Image.fromarray((gray * (1 - alpha) + painted * alpha).round().astype(np.uint8))
 
 
-def _curve(run: Run, access: Access) -> dict[str, Any] | None:
-    """The model's training: held-out losses by epoch, where its folder is at hand and keeps them."""
+def _training(run: Run, access: Access) -> Plot | None:
+    """The model's training, where its folder is at hand and keeps it."""
     try:
         folder = model_folder(str(run.record.spec["model"]["name"]))
         how = read_decoding(run, access)
-        history = json.loads(open_store(folder, how.access).read(join(folder, "history.json")))
-        losses = [float(each["held_out"]["loss"]) for each in history]
-    except (VeedorError, OSError, ValueError, LookupError, TypeError):
+        history = read_record(folder, open_store(folder, how.access))
+    except (VeedorError, OSError, LookupError):
         return None
-    if len(losses) < 2:
-        return None
-    low, high = min(losses), max(losses)
-    span = high - low or 1.0
-    points = [
-        f"{100 * index / (len(losses) - 1):.2f},{40 - 38 * (loss - low) / span:.2f}"
-        for index, loss in enumerate(losses)
-    ]
-    best = losses.index(low)
-    return {
-        "points": " ".join(points),
-        "epochs": len(losses),
-        "best": best + 1,
-        "low": f"{low:.4g}",
-        "high": f"{high:.4g}",
-        "mark": 100 * best / (len(losses) - 1),
-    }
+    return held_out_plot(history) if len(history) > 1 else None

@@ -147,12 +147,13 @@ def _view(
     # Trails need the rows shortly before a picture; twice as many as there are on average, as times may vary.
     reach = 2 * math.ceil(trail * extent.rows / max(axis.last - axis.first, trail))
     strip: list[StripFrame] = []
-    tracked = False
+    tracked = classified = False
     for number, row in enumerate(_rows(uri, extent, store)):
         at = axis.place(row["frame_index"], row["timestamp_s"])
         counts.add(row, axis.share(at))
         if table is None:
             from_rows.add(row, at)
+        classified = classified or "labels" in row
         tracked = tracked or any("track_id" in found for found in row["detections"] or ())
         if not any(number <= place <= number + reach for place in wanted):
             continue
@@ -169,7 +170,7 @@ def _view(
         strip=() if no_strip else tuple(strip),
         no_strip=no_strip,
         ticks=axis.ticks(),
-        counted="Tracked detections a frame" if tracked else "Detections a frame",
+        counted=_counted(tracked=tracked, classified=classified),
         lines=lines,
         num_more_labels=counts.num_more_labels,
         most=text.decimal(most),
@@ -182,6 +183,12 @@ def _view(
 def _rows(uri: str, extent: VideoExtent, store: Store) -> Iterator[dict[str, Any]]:
     for part in extent.parts:
         yield from iter_video_rows(store.read(part), uri)
+
+
+def _counted(*, tracked: bool, classified: bool) -> str:
+    if classified:
+        return "Share of frames by their likeliest label"
+    return "Tracked detections a frame" if tracked else "Detections a frame"
 
 
 def _facts(extent: VideoExtent, num_tracks: int, *, tracked: bool) -> str:

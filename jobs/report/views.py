@@ -11,7 +11,7 @@ from jobs.report.cards import display_name, without_location
 from jobs.report.colors import ink_color, label_color
 from jobs.report.rows import NO_FRAME
 from jobs.report.run import Attempt, Run
-from jobs.report.statistics import Histogram, Statistics
+from jobs.report.statistics import NO_SCORES, Histogram, Statistics
 from jobs.storage import base_name
 from jobs.visible import visible
 
@@ -92,7 +92,7 @@ def counters(run: Run, statistics: Statistics) -> list[Counter]:
         Counter("Inputs", text.integer(done), f"of {text.integer(planned)}" if done != planned else ""),
         Counter("OK", text.integer(statistics.num_ok), text.percent(statistics.num_ok, done)),
         Counter("Failed", text.integer(failed), text.percent(failed, done), "bad" if failed else "plain"),
-        Counter("Detections", text.integer(statistics.num_detections), _per_input(run, statistics)),
+        _found_counter(run, statistics),
     ]
     found[1:1] = _video_counters(run, statistics)
     if run.images_per_s is not None:
@@ -120,6 +120,13 @@ def _video_counters(run: Run, statistics: Statistics) -> list[Counter]:
     return found
 
 
+def _found_counter(run: Run, statistics: Statistics) -> Counter:
+    number = statistics.num_detections
+    if statistics.is_classified:
+        return Counter("Classified", text.integer(number), text.percent(number, statistics.num_inputs))
+    return Counter("Detections", text.integer(number), _per_input(run, statistics))
+
+
 def _per_input(run: Run, statistics: Statistics) -> str:
     if not statistics.num_ok:
         return ""
@@ -144,7 +151,7 @@ def warnings(run: Run, statistics: Statistics) -> list[str]:
         "inputs": statistics.num_inputs,
         "ok": statistics.num_ok,
         "failed": statistics.num_failed,
-        "detections": statistics.num_detections,
+        "classified" if statistics.is_classified else "detections": statistics.num_detections,
     }
     return [
         f"The manifest counts {counts[name]} {name}, the files hold {number}: results were altered."
@@ -214,6 +221,15 @@ def label_rows(statistics: Statistics) -> list[LabelRow]:
     return rows
 
 
+def unlisted_rows(names: Mapping[str, int]) -> list[LabelRow]:
+    """Labels that no row is counted under, but that pictures show; by name, with their ids."""
+    colors = {name: label_color(label_id) for name, label_id in names.items()}
+    return [
+        LabelRow(name, label_id, colors[name], ink_color(colors[name]), 0, 0, 0.0, NO_SCORES.counts)
+        for name, label_id in sorted(names.items())
+    ]
+
+
 def labels_not_found(run: Run, statistics: Statistics) -> list[str]:
     """Labels of the model that no detection has, in the model's order."""
     labels = run.record.model.get("labels")
@@ -223,17 +239,36 @@ def labels_not_found(run: Run, statistics: Statistics) -> list[str]:
 
 
 def charts(statistics: Statistics, *, noun: str = "image") -> list[Chart]:
-    """The histograms, scores first; `noun` says what a row is of."""
-    counts = _trim(statistics.detections_per_image, at_least=6)
-    boxes, images = statistics.box_sides_px, statistics.image_sides_px
+    """The histograms, scores first; `noun` says what a row is of. A classifier has no boxes."""
+    classified = statistics.is_classified
+    scores = Chart(
+        "scores",
+        "Probabilities" if classified else "Scores",
+        scored_by(statistics, noun),
+        _bars(statistics.scores, text.score_bin),
+        tuple((f"{i / 5:g}", i / 5) for i in range(6)),
+    )
+    images = statistics.image_sides_px
+    sizes = Chart(
+        "images",
+        f"{noun.capitalize()} size",
+        f"{noun}s by longer side, px" + _extent_note(statistics),
+        _bars(images, text.range_bin),
+        _edge_ticks(images),
+    )
+    return [scores, sizes] if classified else [scores, *_box_charts(statistics, noun), sizes]
+
+
+def scored_by(statistics: Statistics, noun: str) -> str:
+    """What the first histogram counts."""
+    if statistics.is_classified:
+        return f"{noun}s by probability of the likeliest label"
+    return "detections by score"
+
+
+def _box_charts(statistics: Statistics, noun: str) -> list[Chart]:
+    counts, boxes = _trim(statistics.detections_per_image, at_least=6), statistics.box_sides_px
     return [
-        Chart(
-            "scores",
-            "Scores",
-            "detections by score",
-            _bars(statistics.scores, text.score_bin),
-            tuple((f"{i / 5:g}", i / 5) for i in range(6)),
-        ),
         Chart(
             "counts",
             f"Detections per {noun}",
@@ -247,13 +282,6 @@ def charts(statistics: Statistics, *, noun: str = "image") -> list[Chart]:
             "detections by square root of area, px",
             _bars(boxes, text.range_bin),
             _edge_ticks(boxes),
-        ),
-        Chart(
-            "images",
-            f"{noun.capitalize()} size",
-            f"{noun}s by longer side, px" + _extent_note(statistics),
-            _bars(images, text.range_bin),
-            _edge_ticks(images),
         ),
     ]
 

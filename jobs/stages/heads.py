@@ -22,11 +22,13 @@ from cvcore.models import ModelSource, build_model
 from cvcore.retrieve.embed import embed, embedding_size_of
 from cvcore.types import InputSpec
 from jobs.schemas import embed_schema, score_schema
+from jobs.stages.classify_head import ClassifyHead
 from jobs.stages.image_heads import CodeHead, RestoreHead
 from jobs.stages.propose_head import ProposeHead
 from jobs.stages.rows import NON_FINITE, Failure, carried_columns, result_table, table_of
 from jobs.stages.segment_head import SegmentHead
 from jobs.stages.tasks import (
+    ClassifyTask,
     CodeTask,
     DetectTask,
     EmbedTask,
@@ -59,6 +61,8 @@ def make_head(source: ModelSource, task: Task, device: torch.device) -> Head:
     match task:
         case DetectTask():
             return DetectHead(model, task)
+        case ClassifyTask():
+            return ClassifyHead(model, task)
         case ScoreTask():
             return ScoreHead(model, task)
         case EmbedTask():

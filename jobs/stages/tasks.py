@@ -23,6 +23,13 @@ class DetectTask:
 
 
 @dataclass(frozen=True)
+class ClassifyTask:
+    """Say what inputs show, by their `top_k` likeliest classes."""
+
+    top_k: int
+
+
+@dataclass(frozen=True)
 class ScoreTask:
     """Say how anomalous inputs are.
 
@@ -88,4 +95,4 @@ class SegmentTask:
     access: Access
 
 
-Task = DetectTask | ScoreTask | EmbedTask | RestoreTask | CodeTask | ProposeTask | SegmentTask
+Task = DetectTask | ClassifyTask | ScoreTask | EmbedTask | RestoreTask | CodeTask | ProposeTask | SegmentTask

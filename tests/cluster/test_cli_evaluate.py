@@ -27,22 +27,27 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("split", "least", "most"), [("train", 10, 19), ("all", 20, 20)])
 def test_a_detector_is_measured_on_a_split(scenes: Path, split: str, least: int, most: int) -> None:
-    found = run("tiny", "--data", scenes, "--split", split, "--json")
+    found = run("tiny", "--data", scenes, "--split", split, "--json", "--speed-s", "0.5")
     assert found.exit_code == 0, found.output
     content = json.loads(found.output)
     assert content["metrics"]["num_images"] == content["num_images"]
     assert least <= content["num_images"] <= most
     assert content["metrics"]["ap50"] > 0.8
-    assert content["latency_p50_s"] <= content["latency_p99_s"]
-    assert content["images_per_s"] > 0
+    assert content["voc"]["map10"] > 0.8
+    assert content["metrics"]["per_class_ap"].keys() == content["voc"]["per_class_ap07"].keys()
+    single = content["speed"]["single"]
+    assert single["latency_p50_s"] <= single["latency_p99_s"]
+    assert content["speed"]["best"]["images_per_s"] > 0
+    assert content["cost"]["num_operations"] == 839_193_600
 
 
-def test_figures_are_told_in_a_table(scenes: Path) -> None:
-    found = run("tiny", "--data", scenes, "--split", "train")
+def test_figures_are_told_in_a_table_and_written_as_a_page(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = run("tiny", "--data", scenes, "--split", "train", "--speed-s", "0.5", "--out", out)
     assert found.exit_code == 0, found.output
-    assert "mAP@0.5" in found.output
-    assert "images/s" in found.output
-    assert "washer" in found.output
+    for expected in ("mAP@0.5", "VOC07 mAP", "images/s", "washer", f"Report: {out}/report.html"):
+        assert expected in found.output
+    assert sorted(path.name for path in out.iterdir()) == ["evaluation.json", "report.html"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,7 @@ def test_a_broken_image_is_counted_and_costs_its_objects_alone(
     first = min((folder / "images").iterdir())
     first.write_bytes(first.read_bytes()[:left])
     before, after = (
-        json.loads(run("tiny", "--data", place, "--split", "all", "--json").output)
+        json.loads(run("tiny", "--data", place, "--split", "all", "--json", "--speed-s", "0").output)
         for place in (scenes, folder)
     )
     assert (before["num_failed"], after["num_failed"]) == (0, 1)

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cluster.cli import app
+from cluster.train_command import augment_steps
 from tests.corpus import TOY_CFG, good_image, toy_model
 from tests.runs import last_event
 from tests.s3_files import client, new_bucket, upload
@@ -208,3 +209,18 @@ def test_models_are_listed_with_size_and_licence() -> None:
     facts = json.loads(run("models", "--json").stdout)
     assert facts["tiny"]["weights"].startswith("package://")
     assert facts["maskrcnn_resnet50_fpn"]["weights"].startswith("torchvision://")
+
+
+def test_a_step_of_training_views_that_there_is_not(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    check_refused(
+        run("train", tmp_path, "--out", out, "--augment", "flip, color"),
+        out,
+        "no step 'color'. Did you mean 'colour'?",
+        "flip, turn, jitter",
+    )
+
+
+@pytest.mark.parametrize(("text", "steps"), [("none", []), ("flip, mosaic", ["flip", "mosaic"])])
+def test_steps_of_training_views_as_they_are_typed(text: str, steps: list[str]) -> None:
+    assert augment_steps(text) == steps

@@ -11,13 +11,14 @@ import safetensors.torch
 import torch
 
 from cvcore.checkpoint import save_checkpoint
+from cvcore.classify.darknet import build_darknet_classifier
 from cvcore.darknet.classifiers import DarknetClassifier
 from cvcore.darknet.detector import DarknetDetector
 from cvcore.darknet.weights import write_weights
 from cvcore.detect.yolo import build_tiny, build_yolo
 from cvcore.errors import ModelError, WeightsError
 from cvcore.image.fit import plan_fit
-from cvcore.models import ModelSource, build_darknet19, build_model, parse_labels
+from cvcore.models import ModelSource, build_model, parse_labels
 from cvcore.types import DetectOptions
 from tests.data import shared_data
 
@@ -132,7 +133,7 @@ def test_darknet_models_need_both_parts(source: ModelSource, message: str) -> No
 
 def test_darknet_classifier_from_darknet_weights() -> None:
     labels = tuple(f"class {i}" for i in range(5))
-    stored = build_darknet19(labels).state_dict()
+    stored = build_darknet_classifier(labels, version="darknet19").state_dict()
     num_values = sum(v.numel() for k, v in stored.items() if not k.endswith("num_batches_tracked"))
     header = np.array([0, 1, 0, 0], np.int32).tobytes()
     data = header + np.full(num_values, 0.5, np.float32).tobytes()

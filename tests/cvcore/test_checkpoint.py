@@ -15,7 +15,14 @@ import torch
 from torch import nn
 from torchvision.models import squeezenet1_1
 
-from cvcore.checkpoint import is_checkpoint, load_into, read_checkpoint, read_state_dict, save_checkpoint
+from cvcore.checkpoint import (
+    is_checkpoint,
+    load_into,
+    read_about,
+    read_checkpoint,
+    read_state_dict,
+    save_checkpoint,
+)
 from cvcore.errors import WeightsError
 from tests.data import shared_data
 
@@ -46,6 +53,21 @@ def pin(data: bytes) -> str:
 def assert_same(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[key], expected[key]) for key in expected)
+
+
+def test_what_is_said_of_the_weights_is_read_without_them() -> None:
+    body = save_checkpoint(small_net().state_dict(), **ABOUT)
+    size = int.from_bytes(body[:8], "little")
+    whole, about = read_checkpoint(body), read_about(io.BytesIO(body[: 8 + size]))
+    assert (about["model"], about["config"], tuple(about["labels"]), about["training"]) == (
+        whole.model,
+        whole.config,
+        whole.labels,
+        whole.training,
+    )
+    for damaged in (body[: size // 2], b"", b"\xff" * 64):
+        with pytest.raises(WeightsError):
+            read_about(io.BytesIO(damaged))
 
 
 def test_round_trip() -> None:

@@ -22,6 +22,15 @@ def test_a_box_has_its_colour_along_its_edges() -> None:
     assert (BLANK == 90).all()
 
 
+def test_lines_are_as_wide_as_asked_for() -> None:
+    boxes = [DrawnBox((50, 60, 150, 160), "", (255, 0, 0))]
+    widths = [
+        (draw_scene(BLANK, boxes, line_px=line)[110, :100] == (255, 0, 0)).all(axis=1).sum()
+        for line in (None, 2, 5)
+    ]
+    assert widths == [1, 2, 5]
+
+
 @pytest.mark.parametrize("box", [(-20, -20, 40, 40), (280, 180, 340, 240), (100, 0, 120, 10)])
 def test_texts_stay_inside_the_picture(box: tuple[float, float, float, float]) -> None:
     plain = draw_scene(BLANK, [DrawnBox(box, "", (255, 0, 0))])

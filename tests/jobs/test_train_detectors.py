@@ -21,9 +21,9 @@ from cvcore.train.batches import ALONE
 from cvcore.train.epochs import START, only_worker
 from cvcore.types import DetectOptions
 from jobs.train import run_train
-from jobs.train_detector import DetectorRun, average_decay, check_detector_data, prepare_run
-from jobs.train_run import keep_epoch, keep_finish
-from jobs.train_spec import TRAIN_SPECS, DetectorTrainSpec
+from jobs.train_detector import DetectorRun, check_detector_data, prepare_run, run_options
+from jobs.train_run import average_decay, keep_epoch, keep_finish
+from jobs.train_spec import TRAIN_SPECS, DetectorTrainSpec, build_train_spec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, load_run
 
 REGIONS = {"backbone": "squeezenet1_1", "shortest_edge": 96, "canvas": [96, 96], "head_width": 16}
@@ -71,6 +71,7 @@ def test_a_small_sibling_trains_and_its_checkpoint_detects(name: str, data: Path
     run = DetectorRun(make_spec(data, tmp_path, name), ALONE)
     saved = one_epoch(run)
     assert saved.history[0].loss > 0
+    assert 0 < (saved.history[0].learning_rate or 0) <= run.spec.lr
     assert keep_finish(run, saved).finished
     body = (tmp_path / CHECKPOINT_NAME).read_bytes()
     model = build_model(ModelSource("", weights=body))
@@ -133,8 +134,10 @@ def test_torchvisions_own_file_needs_no_pin_and_another_one_does(
         ("yolov3", {"backbone": "vgg16"}, "cannot be built.*backbone"),
         ("yolov3", {"input_size": 100}, "multiple of 32"),
         ("ssd300", {"backbone": "resnet"}, "must be one of vgg16, squeezenet1_1"),
+        ("ssd300", {"freeze": "trunk,norm,extras,offsets,logits"}, "leaves nothing of the Ssd to learn"),
+        ("yolov3", {"freeze": "back bone"}, "Did you mean 'backbone'"),
     ],
-    ids=["unknown option", "no such option", "canvas", "backbone"],
+    ids=["unknown option", "no such option", "canvas", "backbone", "all frozen", "frozen part"],
 )
 def test_a_configuration_that_no_network_has_is_refused_before_ray(
     name: str, changes: dict[str, Any], message: str, data: Path, tmp_path: Path
@@ -159,6 +162,59 @@ def test_settings_that_a_model_does_not_have_are_refused_before_ray(
 ) -> None:
     with pytest.raises(SpecError, match=message):
         run_train(make_spec(data, tmp_path, name, **changes))
+
+
+def test_a_mosaic_of_too_few_images_is_refused(data: Path, tmp_path: Path) -> None:
+    write_scenes(tmp_path / "few", num_scenes=3, seed=1, spec=SceneSpec(min_side=100, max_side=120))
+    spec = make_spec(tmp_path / "few", tmp_path, "yolov3", val_data=str(data / "val"), augment=["mosaic"])
+    with pytest.raises(SpecError, match=r"mosaic joins 4 images, .*few has 3: leave it out of augment"):
+        run_train(spec)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"augment": ["flip", "color"]}, "augment: there is no step 'color'. Did you mean 'colour'"),
+        ({"augment": ["everything"]}, "Steps: flip, turn, jitter, .*; or none of them"),
+        ({"min_zoom": 2.0}, "min_zoom 2 is above max_zoom 1.35: swap them"),
+        ({"average_decay": 1.0}, "average_decay: .*less than 1"),
+        ({"grad_clip": 0}, "grad_clip: .*greater than 0"),
+    ],
+    ids=["misspelt step", "no step", "range", "average", "clip"],
+)
+def test_settings_of_the_training_itself_are_checked(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        build_train_spec({"data": "d", "out": "o", **settings}, name="the command line")
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "expected"),
+    [
+        ("yolov3", None, ("jitter", "flip", "hsv")),
+        ("ssd300", None, ("colour", "zoom", "crop", "flip")),
+        ("faster_rcnn", None, ("flip",)),
+        ("faster_rcnn", ["mosaic", "turn"], ("mosaic", "turn")),
+        ("ssd300", [], ()),
+    ],
+    ids=["YOLO's paper", "SSD's paper", "R-CNN's paper", "asked for", "none"],
+)
+def test_views_are_those_of_the_models_paper_unless_asked_otherwise(
+    name: str, asked: Any, expected: tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
+    run = DetectorRun(make_spec(data, tmp_path, name, augment=asked), ALONE)
+    options = run_options(run.spec, run.model).augment
+    assert (options.steps if options else ()) == expected
+
+
+def test_a_frozen_backbone_is_in_the_checkpoint_as_it_came(data: Path, tmp_path: Path) -> None:
+    spec = make_spec(data, tmp_path, "ssd300", freeze="backbone", average_decay=0.5)
+    run = DetectorRun(spec, ALONE)
+    before = {key: value.clone() for key, value in run.model.state_dict().items()}
+    one_epoch(run)
+    after = read_checkpoint((tmp_path / CHECKPOINT_NAME).read_bytes()).state
+    same = {key for key in before if torch.equal(before[key], after[key])}
+    assert same >= {key for key in before if key.startswith("trunk.")}
+    assert not same & {"extras.blocks.0.0.weight", "logits.levels.0.weight", "offsets.levels.0.weight"}
 
 
 def test_a_dataset_of_broken_images_is_refused_with_the_way_to_find_them(data: Path, tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from cvcore.image.fit import plan_fit
 from cvcore.models import ModelSource, build_model
 from cvcore.segment.base import Segmenter
 from cvcore.segment.unet import build_unet
-from cvcore.train.augment import AugmentOptions
+from cvcore.train.augment import AugmentOptions, augment_mask
 from cvcore.train.batches import ALONE
 from cvcore.train.epochs import START, only_worker
-from cvcore.train.masks import MaskSample, draw_mask, mask_batches, mask_view
+from cvcore.train.masks import MaskSample, draw_mask, mask_batches
 from jobs.train_run import keep_epoch, keep_finish
 from jobs.train_segmenter import SegmenterRun, check_segmenter_data
 from jobs.train_spec import SegmenterTrainSpec, build_train_spec
@@ -123,8 +123,9 @@ def test_views_carry_the_mask_along() -> None:
     spec = build_unet(width=1, input_size=40).input_spec
     fit = plan_fit(40, 40, spec)
     sample = MaskSample("a", canvas, draw_mask(disc, fit, spec), fit, disc)
+    options = AugmentOptions(("flip", "turn", "jitter"))
     for seed in range(8):
-        pixels, mask = mask_view(sample, AugmentOptions(color=0), np.random.default_rng(seed))
+        pixels, mask = augment_mask(canvas, sample.mask, options, np.random.default_rng(seed))
         seen = mask != 255
         agree = (pixels[..., 0] > 127) == (mask == 1)
         assert agree[seen].mean() > 0.97
@@ -157,7 +158,7 @@ def test_data_that_no_worker_could_train_with(data: Path, tmp_path: Path) -> Non
     for k in range(4):
         draw_discs(broken / ("val" if k > 1 else "train"), str(k), k)
     (broken / "train" / "masks" / "0.png").write_bytes(b"no mask")
-    with pytest.raises(SpecError, match=r"1 of 2 images of .* cannot be used\. 1 masks that cannot be read"):
+    with pytest.raises(SpecError, match=r"1 of 2 images of .* cannot be used \(1 mask\): .* --masks says"):
         SegmenterRun(make_spec(broken, tmp_path, "unet"), ALONE)
 
 

@@ -94,6 +94,63 @@ def test_weights_of_another_network_are_refused_by_name(name: BackboneName) -> N
     assert all(torch.equal(value, before[key]) for key, value in trunk.state_dict().items())
 
 
-def test_unknown_names_are_refused() -> None:
+@by_name
+@pytest.mark.parametrize("last_stride", [8, 16])
+def test_a_cell_of_the_last_map_is_a_stride_of_pixels(name: BackboneName, last_stride: int) -> None:
+    trunk = build_backbone(name, last_stride=last_stride)
+    maps = trunk(torch.zeros(1, 3, 96, 64))
+    assert trunk.last_stride == last_stride == max(maps)
+    assert maps[last_stride].shape == (1, 512, 96 // last_stride, 64 // last_stride)
+    assert torch.equal(trunk.last_map(torch.zeros(1, 3, 96, 64)), maps[last_stride])
+
+
+@by_name
+@pytest.mark.parametrize("last_stride", [8, 16])
+def test_cells_lie_where_anchors_say(name: BackboneName, last_stride: int) -> None:
+    """The mean position of the pixels that a cell's value depends on, by gradient, is the cell's centre."""
+    trunk = build_backbone(name, last_stride=last_stride)
+    for parameter in trunk.parameters():
+        torch.nn.init.constant_(parameter, 0.01)
+    side = 224 if name == "vgg16" else 512  # above the receptive fields
+    middle = side // 2 // last_stride
+    image = torch.full((1, 3, side, side), 0.5, requires_grad=True)
+    trunk.features.apply(_average_instead_of_max)
+    trunk.last_map(image)[0, :, middle, middle].sum().backward()
+    assert image.grad is not None
+    weight = image.grad.abs().sum(dim=(0, 1))
+    positions = torch.arange(side) + 0.5
+    centre = (weight.sum(dim=0) * positions).sum() / weight.sum()
+    assert centre.item() == pytest.approx((middle + 0.5) * last_stride, abs=2.6)
+
+
+def _average_instead_of_max(module: torch.nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, torch.nn.MaxPool2d):
+            pool = torch.nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode)
+            setattr(module, name, pool)
+
+
+def test_squeezenet_at_stride_8_sees_the_map_of_stride_16_between_more() -> None:
+    """Every other cell of the dilated map is a cell of the strided one, away from the border."""
+    fine, coarse = (build_backbone("squeezenet1_1", last_stride=stride) for stride in (8, 16))
+    fine.load(classifier("squeezenet1_1").state_dict(), name="w")
+    coarse.load(fine.state_dict(), name="w")
+    images = torch.randn(1, 3, 256, 256)
+    with torch.inference_mode():
+        dense, strided = fine.last_map(images), coarse.last_map(images)
+    # Strided pooling is unpadded, so its cell j is centred on cell 2 j + 1.
+    torch.testing.assert_close(dense[..., 11:20:2, 11:20:2], strided[..., 5:10, 5:10])
+
+
+def test_first_convolutions_can_be_frozen() -> None:
+    trunk = build_backbone("vgg16")
+    trunk.freeze_convs(4)
+    frozen = [name for name, parameter in trunk.named_parameters() if not parameter.requires_grad]
+    assert [int(name.split(".")[1]) for name in frozen] == [0, 0, 2, 2, 5, 5, 7, 7]
+
+
+def test_unknown_names_and_strides_are_refused() -> None:
     with pytest.raises(ValueError, match=r"vgg16, squeezenet1_1, got 'vgg19'"):
         build_backbone("vgg19")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="last_stride must be 8 or 16, got 4"):
+        build_backbone("vgg16", last_stride=4)

@@ -58,7 +58,7 @@ def test_parameters_follow_from_the_table(
     assert count_parameters(network) == kernels + norms + 1000
 
 
-def test_gives_probabilities_and_loads_weights() -> None:
+def test_gives_logits_and_loads_weights() -> None:
     text = darknet19_cfg(num_classes=10, size=64)
     classifier = DarknetClassifier.from_cfg(text, labels=[f"c{i}" for i in range(10)])
     randomize(classifier)
@@ -67,18 +67,21 @@ def test_gives_probabilities_and_loads_weights() -> None:
     assert images.shape == (2, 3, 64, 64)
     assert images.max() <= 1
     with torch.inference_mode():
-        probabilities = classifier(images)
+        probabilities = torch.softmax(classifier(images), dim=1)
+        (whole,) = classifier.network(images)
         classifier.load_darknet_weights(write_weights(classifier.network))
-        fused = classifier(images)
-    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(2))
+        fused = torch.softmax(classifier(images), dim=1)
+    torch.testing.assert_close(probabilities, whole.flatten(1), atol=1e-5, rtol=0)
     assert probabilities.shape == (2, 10)
     torch.testing.assert_close(fused, probabilities, atol=1e-4, rtol=0)
 
 
-def test_scores_of_a_cfg_without_softmax_are_made_probabilities() -> None:
+def test_scores_of_a_cfg_without_softmax_are_its_logits() -> None:
     classifier = DarknetClassifier.from_cfg(cfg_text(sections("connected output=4 activation=linear")))
+    images = torch.rand(3, 3, 8, 8)
     with torch.inference_mode():
-        torch.testing.assert_close(classifier(torch.rand(3, 3, 8, 8)).sum(dim=1), torch.ones(3))
+        (whole,) = classifier.network(images)
+        torch.testing.assert_close(classifier(images), whole.flatten(1))
     assert classifier.labels == ("class 0", "class 1", "class 2", "class 3")
 
 

@@ -175,7 +175,7 @@ def test_folding_keeps_the_result_and_the_parameters(norm: int) -> None:
     with torch.inference_mode():
         plain = block(x)
         block.fold()
-        assert block.folded_weight is not None
+        assert block.folded_bias is not None
         torch.testing.assert_close(block(x), plain, atol=1e-5, rtol=0)
     assert all(torch.equal(tensor, before[name]) for name, tensor in block.state_dict().items())
     assert block(x).requires_grad, "with gradients on, the parameters are what runs"

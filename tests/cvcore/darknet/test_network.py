@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 
 import pytest
@@ -107,10 +108,36 @@ def test_loading_a_state_dict_drops_what_was_fused() -> None:
         assert torch.equal(a, b)
 
 
+def test_a_copy_is_not_fused_so_that_it_follows_its_own_parameters() -> None:
+    network = random_network(TWO_HEADS).fuse()
+    copied = copy.deepcopy(network)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.mul_(1.5)
+    other = random_network(TWO_HEADS)
+    other.load_state_dict(copied.state_dict())
+    for a, b in zip(_run(copied, _images()), _run(other, _images()), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_fused_network_that_is_cast_there_and_back_is_fused_still(dtype: torch.dtype) -> None:
+    network = random_network(TWO_HEADS).fuse()
+    block = next(block for block in network.blocks if isinstance(block, ConvolutionBlock))
+    network.to(dtype)
+    assert block.folded_weight is not None
+    assert block.folded_weight.dtype == dtype
+    network.float()
+    assert block.folded_bias is not None
+    assert block.folded_bias.dtype == torch.float32
+    for a, b in zip(_run(network, _images()), _run(network.unfuse(), _images()), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=0)
+
+
 def test_training_mode_unfuses_and_gradients_reach_every_parameter() -> None:
     network = random_network(TWO_HEADS).fuse().train()
     blocks = [block for block in network.blocks if isinstance(block, ConvolutionBlock)]
-    assert all(block.folded_weight is None for block in blocks)
+    assert all(block.folded_bias is None for block in blocks)
     sum(output.square().sum() for output in network(_images())).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
     with pytest.raises(ModelError, match="eval"):

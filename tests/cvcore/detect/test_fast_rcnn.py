@@ -154,8 +154,8 @@ def test_starts_from_a_classifier() -> None:
     model = small()
     state = squeezenet1_1(weights=None).state_dict()
     model.load_backbone(state, name="squeezenet")
-    assert torch.equal(model.trunk.layers[12].squeeze.weight, state["features.12.squeeze.weight"])
-    with pytest.raises(ModelError, match=r"nothing does not fit"):
+    assert torch.equal(model.trunk.features[12].squeeze.weight, state["features.12.squeeze.weight"])
+    with pytest.raises(ModelError, match=r"nothing do not fit"):
         model.load_backbone({}, name="nothing")
 
 

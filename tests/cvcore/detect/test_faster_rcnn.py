@@ -40,7 +40,7 @@ def small(seed: int = 0) -> FasterRcnn:
 def test_the_paper_by_default() -> None:
     with torch.device("meta"):
         model = build_faster_rcnn()
-    assert (model.trunk.backbone, model.trunk.stride) == ("vgg16", 16)
+    assert (model.config["backbone"], model.trunk.last_stride) == ("vgg16", 16)
     assert len([m for m in model.trunk.modules() if isinstance(m, torch.nn.Conv2d)]) == 13
     assert (model.rpn.scores.out_channels, model.rpn.offsets.out_channels) == (2 * 9, 4 * 9)
     assert (model.proposals, model.training_proposals) == (300, 2000)
@@ -132,8 +132,8 @@ def test_starts_from_a_classifier() -> None:
     model = small()
     state = squeezenet1_1(weights=None).state_dict()
     model.load_backbone(state, name="squeezenet")
-    assert torch.equal(model.trunk.layers[0].weight, state["features.0.weight"])
-    with pytest.raises(ModelError, match=r"half of it does not fit the backbone squeezenet1_1"):
+    assert torch.equal(model.trunk.features[0].weight, state["features.0.weight"])
+    with pytest.raises(ModelError, match=r"half of it do not fit: 18 missing"):
         model.load_backbone({k: v for k, v in state.items() if "features.1" not in k}, name="half of it")
 
 

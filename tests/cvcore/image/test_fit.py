@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.functional import center_crop
+from torchvision.transforms.functional import resize as resize_image
 
 from cvcore.image.fit import Fit, clip_boxes, draw_fit, plan_fit
 from cvcore.types import FitMode, InputSpec
@@ -136,3 +138,38 @@ def test_clip_boxes_keeps_inside_and_handles_none() -> None:
     boxes = torch.tensor([[-5.0, -5.0, 200.0, 50.0], [1.0, 2.0, 3.0, 4.0]])
     assert clip_boxes(boxes, height=40, width=100).tolist() == [[0, 0, 100, 40], [1, 2, 3, 4]]
     assert clip_boxes(torch.zeros(0, 4), height=4, width=4).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(500, 333), (333, 500), (256, 256), (20, 30), (1, 1), (241, 255), (700, 701)],
+    ids=["tall", "wide", "as it is", "small", "a pixel", "odd", "nearly square"],
+)
+@pytest.mark.parametrize(("crop", "resize"), [(224, 256), (224, 232), (65, 65)])
+def test_the_middle_is_torchvisions(height: int, width: int, crop: int, resize: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    spec = InputSpec(crop, crop, fit="center_crop", shortest_edge_px=resize)
+    image = Image.fromarray(pixels)
+    fit = plan_fit(height, width, spec)
+    expected = center_crop(resize_image(image, [resize]), [crop, crop])
+    np.testing.assert_array_equal(draw_fit(image, fit, spec), np.asarray(expected))
+    boxes = torch.tensor([[0.0, 0.0, width, height]], dtype=torch.float64)
+    torch.testing.assert_close(fit.to_source(fit.to_canvas(boxes)), boxes)
+
+
+@pytest.mark.parametrize("size", [(60_000, 2), (2, 60_000)], ids=["tall", "wide"])
+def test_of_a_long_strip_the_middle_alone_is_drawn(size: tuple[int, int]) -> None:
+    """Its whole content would be gigabytes."""
+    width, height = size
+    image = Image.new("RGB", size, (10, 20, 30))
+    middle = Image.new("RGB", (min(width, 400), min(height, 400)), (200, 100, 50))
+    image.paste(middle, ((width - middle.width) // 2, (height - middle.height) // 2))
+    spec = InputSpec(64, 64, fit="center_crop", shortest_edge_px=64)
+    canvas = draw_fit(image, plan_fit(height, width, spec), spec)
+    assert canvas.shape == (64, 64, 3)
+    assert (canvas == (200, 100, 50)).all()
+
+
+def test_a_crop_that_leaves_the_canvas_empty_is_refused() -> None:
+    with pytest.raises(ValueError, match="fills the canvas, so shortest_edge_px is at least 64, got 60"):
+        InputSpec(64, 32, fit="center_crop", shortest_edge_px=60)

@@ -79,6 +79,38 @@ def test_agrees_with_pycocotools_used_by_hand(tmp_path: Path) -> None:
     assert 0.1 < metrics.ap < 0.95
 
 
+def reference_ap(reference: COCOeval, category: int, area: int, thresholds: slice) -> float:
+    values = reference.eval["precision"][thresholds, :, category, area, 2]
+    return float(values[values > -1].mean()) if (values > -1).any() else math.nan
+
+
+@pytest.mark.parametrize("noise", [3.0, 9.0])
+def test_figures_by_class_and_size_are_pycocotools(tmp_path: Path, noise: float) -> None:
+    truth = make_truth(4, 30)
+    found = detections_of(truth, noise=noise)
+    (tmp_path / "truth.json").write_text(json.dumps({**truth, "info": {}}))
+    metrics = evaluate_detections(truth, found)
+    coco = COCO(str(tmp_path / "truth.json"))
+    reference = COCOeval(coco, coco.loadRes(found), "bbox")
+    reference.evaluate()
+    reference.accumulate()
+    reference.summarize()
+    sizes = [metrics.ap_small, metrics.ap_medium, metrics.ap_large]
+    assert sizes == pytest.approx(reference.stats[3:6].tolist(), abs=1e-6)
+    every = slice(None)
+    named = [
+        ("per_class_ap", 0, every),
+        ("per_class_ap50", 0, slice(0, 1)),
+        ("per_class_ap75", 0, slice(5, 6)),
+        ("per_class_ap_small", 1, every),
+        ("per_class_ap_medium", 2, every),
+        ("per_class_ap_large", 3, every),
+    ]
+    for name, area, thresholds in named:
+        expected = [reference_ap(reference, k, area, thresholds) for k in range(3)]
+        assert list(getattr(metrics, name).values()) == pytest.approx(expected, abs=1e-6, nan_ok=True)
+
+
 def test_is_quiet_and_leaves_its_arguments_alone(capsys: pytest.CaptureFixture[str]) -> None:
     truth = make_truth()
     found = detections_of(truth, noise=3.0)
@@ -92,6 +124,16 @@ def test_no_detections_score_zero() -> None:
     metrics = evaluate_detections(make_truth(), [])
     assert metrics.ap == 0.0
     assert metrics.per_class_ap50 == {"a": 0.0, "b": 0.0, "c": 0.0}
+
+
+def test_objects_of_a_size_that_is_not_there_have_no_score() -> None:
+    truth = make_truth()
+    truth["annotations"] = [{**a, "area": 5000.0} for a in truth["annotations"]]
+    for found in ([], detections_of(truth, noise=0.0)):
+        metrics = evaluate_detections(truth, found)
+        assert math.isnan(metrics.ap_small)
+        assert math.isnan(metrics.per_class_ap_large["a"])
+        assert metrics.ap_medium == pytest.approx(float(bool(found)))
 
 
 def test_a_class_without_objects_has_no_score() -> None:

@@ -26,6 +26,7 @@ from jobs.run_folder import JobRecord, RunFolder
 from jobs.schemas import score_schema
 from jobs.sink import encode_part
 from jobs.storage import ObjectInfo, open_store
+from jobs.train_spec import EpochRecord
 from tests.browsers import open_browser, quiet_page
 from tests.plates import plate
 
@@ -138,6 +139,20 @@ def test_the_worst_are_shown_with_their_heat_maps_and_nothing_runs(scans: Path) 
         assert line is not None
         assert chart is not None
         assert chart["x"] < line["x"] < chart["x"] + chart["width"]
+
+
+def test_the_models_training_is_shown_where_it_is_at_hand(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "models" / "line3"
+    folder.mkdir(parents=True)
+    losses = (0.5, 0.1, 0.3)
+    history = [asdict(EpochRecord(k, 1.0, {}, {"loss": loss})) for k, loss in enumerate(losses)]
+    (folder / "history.json").write_text(json.dumps(history))
+    with open_browser() as browser, quiet_page(browser, Path(write_report(str(scans)))) as shown:
+        assert shown.inner_text(".line-plot figcaption") == "epoch 2 was kept"
+        assert shown.locator(".line-plot path.count-line").count() == 1
 
 
 def test_the_same_scans_give_the_same_page(scans: Path) -> None:

@@ -1,0 +1,1 @@
+"""Classifiers, and localisers: a class and one box for each image."""

@@ -1,0 +1,264 @@
+"""`veedor export`: a run's committed rows in a format, with what a format has no place for beside them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import pyarrow as pa
+
+from cvcore.errors import SpecError, did_you_mean
+from jobs.export.coco import CocoWriter
+from jobs.export.csv_tables import CsvWriter
+from jobs.export.cvat import CvatWriter
+from jobs.export.fiftyone import FiftyOneWriter
+from jobs.export.label_studio import LabelStudioWriter
+from jobs.export.mot import MotWriter
+from jobs.export.output import MANIFEST, staged
+from jobs.export.queue import ORDERS, Order, choose, label_counts
+from jobs.export.rows import Choice, ExportRow, iter_rows
+from jobs.export.voc import VocWriter
+from jobs.export.writer import Facts, Sink, Writer
+from jobs.export.yolo import YoloWriter
+from jobs.query.dataset import parquet_schema
+from jobs.report.run import Run, read_run
+from jobs.storage import Access, Store, open_store, resolve_location
+
+WRITERS: Mapping[str, type[Writer]] = {
+    "coco": CocoWriter,
+    "yolo": YoloWriter,
+    "voc": VocWriter,
+    "cvat": CvatWriter,
+    "label-studio": LabelStudioWriter,
+    "mot": MotWriter,
+    "fiftyone": FiftyOneWriter,
+    "csv": CsvWriter,
+}
+BY_VIDEO = ("cvat", "mot")
+FAILURES, QUEUE = "failures.csv", "queue.csv"
+ALL = Choice()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is exported, and how.
+
+    Attributes:
+        choice: of detections.
+        order: of a review queue; None for the run's own.
+        limit: of images that were looked at; None for all.
+        seed: of what is drawn.
+        partial: whether a run that is not finished may be exported.
+        overwrite: whether what is at `out` is replaced.
+    """
+
+    choice: Choice = ALL
+    order: str | None = None
+    limit: int | None = None
+    seed: int = 0
+    partial: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: `looked_at` images, of which `empty` hold nothing, and how many were not.
+
+    `losses` says what the format could not hold, and how often it was there.
+    """
+
+    uri: str
+    format: str
+    looked_at: int
+    empty: int
+    failed: int
+    not_looked_at: int
+    detections: int
+    losses: Mapping[str, int]
+
+
+def export_run(run: str, *, to: str, out: str, access: Access, options: Options | None = None) -> Exported:
+    """Write a run in another tool's format; nothing is left of an export that fails.
+
+    Beside the format's own files are `failures.csv`, which inputs failed and why, and `veedor.json`: where
+    all this is from, and how many inputs were looked at, failed, and (of a run that is not finished) were
+    neither.
+
+    Raises:
+        SpecError: for another format, a run without detections or not finished, an `out` that is in use, and
+            for what the format cannot hold.
+    """
+    options = options or Options()
+    writer_of = WRITERS.get(to)
+    if writer_of is None:
+        raise SpecError(
+            f"there is no format {to!r}.{did_you_mean(to, WRITERS)} Formats: {', '.join(WRITERS)}."
+        )
+    order = _order(options, to)
+    uri = resolve_location(run)
+    store = open_store(uri, access)
+    found = read_run(uri, store)
+    facts = read_facts(found, store, partial=options.partial)
+    _check_labels(options.choice, facts)
+    source = _Source(found, facts, store, options)
+    with staged(out, access=access, overwrite=options.overwrite) as folder:
+        sink = Sink(folder)
+        writer = writer_of(sink, facts)
+        counts = _write(writer, source, folder, order)
+        writer.close()
+        counts["not_looked_at"] = found.record.num_inputs - counts["inputs"]
+        losses = dict(+sink.losses)
+        manifest = {
+            "run": uri,
+            "job_id": found.record.job_id,
+            "model": facts.model_version,
+            "format": to,
+            "partial": facts.partial,
+            "labels": list(options.choice.labels) or None,
+            "min_score": options.choice.min_score,
+            "order": order,
+            "limit": options.limit,
+            "counts": dict(counts),
+            "losses": losses,
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    kept = {name: counts[name] for name in ("looked_at", "empty", "failed", "not_looked_at", "detections")}
+    return Exported(resolve_location(out), to, **kept, losses=losses)
+
+
+def _order(options: Options, to: str) -> Order | None:
+    if options.limit is not None and options.limit < 1:
+        raise SpecError(f"limit must be at least 1, got {options.limit}")
+    if options.order is None:
+        return None
+    order = next((each for each in ORDERS if each == options.order), None)
+    if order is None:
+        raise SpecError(
+            f"there is no order {options.order!r}.{did_you_mean(options.order, ORDERS)} "
+            f"Orders: {', '.join(ORDERS)}."
+        )
+    if options.limit is None:
+        raise SpecError(f"order {order} needs a limit: a queue is as long as what a person will look at")
+    if to == "mot":
+        raise SpecError("MOT text is of whole videos in their order: leave the order out")
+    return order
+
+
+def read_facts(run: Run, store: Store, *, partial: bool) -> Facts:
+    """What a run says of itself.
+
+    Raises:
+        SpecError: if it is not finished (unless `partial`), or holds no detections.
+    """
+    record = run.record
+    if run.manifest is None and not partial:
+        raise SpecError(
+            f"{run.uri} is not finished: run its job again, or export what there is with --partial, which is "
+            "said in the export"
+        )
+    if not run.parts:
+        raise SpecError(f"{run.uri} has no rows yet: no part of it is published")
+    schema = parquet_schema(run.parts[0], store)
+    if "detections" not in schema.names:
+        raise SpecError(
+            f"{run.uri} holds no detections, it is of a job {record.job}: ask it with veedor query"
+        )
+    kind: pa.StructType = schema.field("detections").type.value_type
+    fields = {kind.field(k).name for k in range(kind.num_fields)}
+    digests = ", ".join(f"{key} {value[:12]}" for key, value in sorted(record.model["digests"].items()))
+    labels = record.model.get("labels")
+    if not labels:
+        labels = sorted(label_counts(iter_rows(run.parts, store, source="", choice=ALL, masks=False)))
+    return Facts(
+        run=run.uri,
+        model_version=" ".join(filter(None, (str(record.model["name"]), digests))),
+        labels=tuple(labels),
+        source=record.source,
+        has_masks="mask" in fields,
+        has_tracks="track_id" in fields,
+        has_videos=bool(record.num_videos),
+        has_images=record.num_images != 0,
+        partial=run.manifest is None,
+    )
+
+
+def _check_labels(choice: Choice, facts: Facts) -> None:
+    for label in choice.labels:
+        if label not in facts.labels:
+            raise SpecError(
+                f"the run has no label {label!r}.{did_you_mean(label, facts.labels)} "
+                f"Labels: {', '.join(facts.labels[:40])}{'…' if len(facts.labels) > 40 else ''}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A run's rows, to be read as often as needed."""
+
+    run: Run
+    facts: Facts
+    store: Store
+    options: Options
+
+    def rows(self, *, masks: bool = True) -> Iterator[ExportRow]:
+        choice = self.options.choice
+        return iter_rows(self.run.parts, self.store, source=self.facts.source, choice=choice, masks=masks)
+
+    def looked_at(self) -> Iterator[ExportRow]:
+        return (row for row in self.rows(masks=False) if row.found is not None)
+
+
+def _write(writer: Writer, source: _Source, folder: Path, order: Order | None) -> Counter[str]:
+    """Write all rows; returns counts."""
+    options = source.options
+    counts: Counter[str] = Counter(dict.fromkeys(("looked_at", "empty", "failed", "detections"), 0))
+    queue: dict[int, float] = {}
+    if order is not None:
+        assert options.limit is not None
+        queue = choose(source.looked_at, order, limit=options.limit, seed=options.seed)
+    held: dict[int, ExportRow] = {}
+    with (folder / FAILURES).open("w", encoding="utf-8", newline="") as file:
+        failures = _Failures(file)
+        for row in source.rows():
+            counts["inputs"] += 1
+            if row.found is None:
+                counts["failed"] += 1
+                failures.add(row)
+            elif order is not None:
+                if row.ordinal in queue:
+                    held[row.ordinal] = row
+            elif options.limit is None or counts["looked_at"] < options.limit:
+                _add(writer, row, counts)
+    if order is not None:
+        with (folder / QUEUE).open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(("rank", "name", "uri", "frame_index", "priority"))
+            for rank, (ordinal, priority) in enumerate(queue.items(), 1):
+                row = held[ordinal]
+                table.writerow((rank, row.name, row.uri, row.frame_index, priority))
+                _add(writer, row, counts)
+    return counts
+
+
+def _add(writer: Writer, row: ExportRow, counts: Counter[str]) -> None:
+    writer.add(row)
+    found = row.found or ()
+    counts["looked_at"] += 1
+    counts["empty"] += not found
+    counts["detections"] += len(found)
+
+
+class _Failures:
+    """The table of inputs that failed."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._table = csv.writer(file, lineterminator="\n")
+        self._table.writerow(("uri", "frame_index", "status", "error_code", "error"))
+
+    def add(self, row: ExportRow) -> None:
+        self._table.writerow((row.uri, row.frame_index, row.status, row.error_code, row.error))
