@@ -98,8 +98,8 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Option(
-            help="A dataset: RUN is then a detector, classifier or localiser, which is run on it here and "
-            "measured."
+            help="A dataset: RUN is then a detector, classifier, localiser or segmenter, which is run on it "
+            "here and measured."
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Of --data; all for everything.")] = "test",
@@ -123,18 +123,18 @@ def evaluate(
     """Measure a run, or a model, against ground truth.
 
     COCO's metrics of detections, and of a detector Pascal VOC's, its errors and its speed too; accuracy,
-    precision and recall of classes; mean IoU, Dice and boundary F1 of class maps; recall and MABO of
+    precision and recall of classes; mean IoU, Dice and boundary F1 of maps and segmenters; recall and MABO of
     proposals; HOTA, MOTA and IDF1 of tracks; AUROC, average precision and AUPRO of scans; precision, recall
     and mean average precision of an index.
     """
     from cluster.listing import (
         print_anomalies,
         print_evaluation,
-        print_maps,
         print_proposals,
         print_retrieval,
         print_tracking,
     )
+    from cluster.segment_listing import print_maps
     from jobs.evaluate_anomalies import evaluate_anomalies, is_scan_folder
     from jobs.evaluate_maps import evaluate_maps_of, is_segment_run
     from jobs.evaluate_proposals import evaluate_proposal_run, is_propose_run

@@ -6,11 +6,14 @@ import typer
 
 from cluster.classifier_listing import print_classifier_evaluation
 from cluster.listing import print_model_evaluation
+from cluster.segment_listing import print_segmenter_evaluation
 from cvcore.classify.base import Classifier
 from cvcore.classify.localizer import Localizer
 from cvcore.errors import SpecError
+from cvcore.segment.base import Segmenter
 from jobs.evaluate_classifier import evaluate_classifier
 from jobs.evaluate_model import evaluate_detector, load_measurable, open_split, read_split
+from jobs.evaluate_segmenter import evaluate_segmenter
 from jobs.evaluation_files import write_evaluation
 from jobs.spec import ModelSection
 from jobs.storage import Access
@@ -33,9 +36,13 @@ def evaluate_on_data(
         SpecError, ModelError, StorageError: see `jobs.evaluate_model`.
     """
     model = load_measurable(section, access)
+    if out is not None and isinstance(model, Classifier | Localizer | Segmenter):
+        raise SpecError(f"--out is of detectors, and {section.name} is none: leave it out")
+    if isinstance(model, Segmenter):
+        of_maps = evaluate_segmenter(model, data, split, access=access)
+        print_segmenter_evaluation(of_maps, as_json=as_json)
+        return
     if isinstance(model, Classifier | Localizer):
-        if out is not None:
-            raise SpecError(f"--out is of detectors, and {section.name} is none: leave it out")
         source, dataset = read_split(data, split, access)
         measured = evaluate_classifier(model, source, dataset, name=f"{data}, {split}")
         print_classifier_evaluation(measured, as_json=as_json)

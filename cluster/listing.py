@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cvcore.metrics.tracking import TrackingEvaluation, TrackingMetrics
     from jobs.evaluate import Evaluation
     from jobs.evaluate_anomalies import AnomalyEvaluation
-    from jobs.evaluate_maps import MapEvaluation
     from jobs.evaluate_model import ModelEvaluation
     from jobs.evaluate_proposals import ProposalEvaluation
 
@@ -123,33 +122,6 @@ def _print_detection(console: Console, metrics: DetectionMetrics, num_images: in
         f"over {num_images:,} images (pycocotools)",
         soft_wrap=True,
     )
-
-
-def print_maps(found: MapEvaluation, *, as_json: bool) -> None:
-    """How well a run's class maps agree with masks, by class and together."""
-    console = Console(highlight=False, emoji=False)
-    if as_json:
-        console.print_json(json.dumps(asdict(found)))
-        return
-    metrics = found.metrics
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class")
-    for title in ("IoU", "Dice", "boundary F1"):
-        table.add_column(title, justify="right")
-    columns = (metrics.class_iou, metrics.class_dice, metrics.class_boundary_f1)
-    for label, *values in zip(found.labels, *columns, strict=True):
-        table.add_row(visible(label), *(f"{value:.3f}" for value in values))
-    console.print(table)
-    console.print(
-        f"mIoU {metrics.mean_iou:.3f}   frequency-weighted IoU {metrics.weighted_iou:.3f}   "
-        f"Dice {metrics.mean_dice:.3f}   boundary F1 {metrics.boundary_f1:.3f}   "
-        f"pixel accuracy {metrics.pixel_accuracy:.3f}   in {found.num_images:,} images",
-        soft_wrap=True,
-    )
-    if found.num_missing or found.num_failed:
-        console.print(
-            f"{found.num_missing:,} images of the masks are not in the run, {found.num_failed:,} failed in it"
-        )
 
 
 def print_proposals(found: ProposalEvaluation, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from cvcore.detect.cost import ModelCost, measure_cost
 from cvcore.errors import ModelError, SpecError
 from cvcore.metrics.detection_quality import DetectionQuality, assess_detections
 from cvcore.models import build_model
+from cvcore.segment.base import Segmenter
 from cvcore.train.loop import EVALUATION, coco_results
 from cvcore.train.samples import Sample, category_ids, iter_samples
 from cvcore.types import DetectOptions, InputSpec
@@ -108,16 +109,16 @@ def load_detector(section: ModelSection, access: Access) -> Detector:
     return model
 
 
-def load_measurable(section: ModelSection, access: Access) -> Detector | Classifier:
+def load_measurable(section: ModelSection, access: Access) -> Detector | Classifier | Segmenter:
     """A model that is measured on a dataset, in evaluation mode, on the GPU where there is one.
 
     Raises:
         ModelError: for another kind of model, or one that cannot be loaded.
     """
     model = build_model(fetch_model(section, access).source)
-    if not isinstance(model, Detector | Classifier):
+    if not isinstance(model, Detector | Classifier | Segmenter):
         raise ModelError(
-            f"{section.name} is neither a detector nor a classifier: no others are measured on a dataset"
+            f"{section.name} is no detector, classifier or segmenter: no others are measured on a dataset"
         )
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
