@@ -21,9 +21,14 @@ $(SETUP): pyproject.toml constraints.txt tests/references.txt
 demo: setup
 	$(BIN)/python -m cluster.demo $(DEMO)
 
+# Two sessions side by side: what needs no Ray on one thread, and all else.
 test: setup
 	bash .ci/system-packages
-	$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cvcore tests/test_layering.py > $(VENV)/cvcore-tests.log 2>&1 & \
+	alone=$$!; \
+	$(BIN)/python -m pytest --ignore=tests/cvcore --ignore=tests/test_layering.py; others=$$?; \
+	wait $$alone; alone=$$?; cat $(VENV)/cvcore-tests.log; \
+	exit $$((others ? others : alone))
 
 # The tests of tests/faults with all their parameters: takes long, and makes docs/reliability.md.
 faults: setup

@@ -94,7 +94,7 @@ class FasterRcnn(TrainableDetector):
 
     def count_boxes(self, images: Sequence[Tensor]) -> int:
         """See `Detector.count_boxes`: the anchors that compete for proposals."""
-        anchors: int = self.rpn(self.trunk(images[0][None]))[0].shape[1]
+        anchors: int = self.rpn(self.trunk.last_map(images[0][None]))[0].shape[1]
         return min(anchors, _CANDIDATES * self.proposals)
 
     def decode(self, raw: RegionOutputs, fits: Sequence[Fit], options: DetectOptions) -> list[Detections]:

@@ -30,7 +30,7 @@ CASES: dict[str, dict[str, int]] = {
     "fasterrcnn_resnet50_fpn": SMALL,
     "maskrcnn_resnet50_fpn": SMALL,
 }
-GRAPHS = [name for name, entry in CATALOG.items() if "graph" in entry.config]
+GRAPHS = [name for name, entry in CATALOG.items() if entry.task == "detect" and "graph" in entry.config]
 by_graph = pytest.mark.parametrize("graph", CASES)
 OPTIONS = DetectOptions(min_score=0.02, nms_iou=0.4, max_detections=40)
 
