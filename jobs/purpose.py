@@ -43,8 +43,6 @@ def to_detect(spec: PipelineSpec) -> Purpose:
     assert isinstance(spec, AnnotateSpec)
 
     def task(facts: ModelFacts) -> Task:
-        if facts.segments:
-            raise ModelError(f"{spec.model.name} is a segmenter: veedor segment runs it")
         if not facts.detects:
             raise ModelError(
                 f"{spec.model.name} is not a detector, and tracks are made of detections "
@@ -64,6 +62,8 @@ def to_annotate(spec: PipelineSpec) -> Purpose:
             return DetectTask(spec.annotate.detect_options())
         if facts.classifies:
             return ClassifyTask(spec.annotate.top_k)
+        if facts.segments:
+            raise ModelError(f"{spec.model.name} is a segmenter: veedor segment runs it")
         raise ModelError(
             f"{spec.model.name} is neither a detector nor a classifier: annotate needs one of them "
             "(veedor models lists them)"
