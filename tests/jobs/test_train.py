@@ -16,12 +16,15 @@ from cvcore.checkpoint import load_into, read_checkpoint, save_checkpoint
 from cvcore.detect.yolo import build_tiny
 from cvcore.errors import ModelError, SpecError
 from cvcore.scenes import SceneSpec, write_scenes
+from cvcore.train.augment import AugmentOptions
 from cvcore.train.batches import ALONE, steps_per_epoch
 from cvcore.train.loop import DetectorLoss, detector_loss
 from cvcore.train.progress import OptimizeOptions, Progress
 from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
+from cvcore.train.samples import load_samples
 from jobs.train import run_train
-from jobs.train_detector import DetectorProgress, DetectorRun, prepare_run, read_splits
+from jobs.train_data import read_splits
+from jobs.train_detector import DetectorProgress, DetectorRun, prepare_run
 from jobs.train_run import keep_epoch
 from jobs.train_spec import DetectorTrainSpec, EpochRecord
 from jobs.train_state import STATE_NAME, load_run, read_history
@@ -117,11 +120,16 @@ def bare_run(spec: DetectorTrainSpec) -> tuple[DetectorProgress, Iterator[Detect
     """The same run without Ray."""
     torch.manual_seed(spec.seed)
     model = build_tiny(LABELS, width=4, input_size=96)
-    train, held_out = (split.samples(LABELS, model.input_spec) for split in read_splits(spec))
+    train, held_out = (
+        load_samples(split.dataset, split.source.read_image, LABELS, model.input_spec)
+        for split in read_splits(spec)
+    )
     total = spec.epochs * steps_per_epoch(len(train.samples), spec.batch_size)
     compute = detector_loss(model, DetectorLoss(model))
     progress = Progress(model, model, compute, OptimizeOptions(spec.lr, total, total // 4))
-    return progress, detector_epochs(progress, train, held_out, RunOptions(spec.epochs, spec.batch_size))
+    views = AugmentOptions(model.augmentation)
+    options = RunOptions(spec.epochs, spec.batch_size, augment=views)
+    return progress, detector_epochs(progress, train, held_out, options)
 
 
 def bare_losses(spec: DetectorTrainSpec) -> list[float]:
