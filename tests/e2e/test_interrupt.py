@@ -46,7 +46,12 @@ def test_a_rerun_completes_what_an_ended_driver_began(
     ending: signal.Signals, arguments: list[str], undisturbed: str, s3_environment: S3Server
 ) -> None:
     out = _out(arguments, ending.name)
-    driver = subprocess.Popen(veedor_command(*arguments, "--out", out), stdout=subprocess.PIPE, text=True)
+    driver = subprocess.Popen(
+        veedor_command(*arguments, "--out", out),
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_interrupts,
+    )
     _wait_for_parts(s3_environment, out, at_least=3)
     driver.send_signal(ending)
     output, _ = driver.communicate(timeout=60)
@@ -82,6 +87,11 @@ def test_two_drivers_of_one_job_give_one_result(arguments: list[str], undisturbe
     assert [driver.returncode for driver in drivers] == [0, 0], outputs
     assert read_rows(out).equals(read_rows(undisturbed))
     assert last_event(outputs[0])["counts"] == last_event(outputs[1])["counts"]
+
+
+def _hear_interrupts() -> None:
+    """What a shell starts in the background ignores them, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _out(arguments: list[str], name: str) -> str:
