@@ -17,7 +17,7 @@ from cvcore.classify.loss import ClassifierLoss, ClassLossOptions, balanced_weig
 from cvcore.classify.start import Started, start_classifier
 from cvcore.errors import SpecError
 from cvcore.models import build_entry
-from cvcore.train.batches import Shard, steps_per_epoch
+from cvcore.train.batches import Shard
 from cvcore.train.classify import (
     ClassifierReport,
     ClassifierRunOptions,
@@ -33,7 +33,7 @@ from cvcore.train.progress import Progress
 from jobs.labelled import Labelled, labelled_pictures
 from jobs.model_files import pin_of, read_part
 from jobs.train_data import Split, check_decoded, check_splits, read_splits
-from jobs.train_run import average_decay, copying_to_meta, optimize_options
+from jobs.train_run import copying_to_meta, dataset_progress
 from jobs.train_spec import ClassifierTrainSpec
 
 STORED_SHARE = 8 / 7
@@ -76,16 +76,9 @@ class ClassifierRun:
         return ClassifierLoss(self.model, options)
 
     def progress(self, network: nn.Module, *, bf16: bool) -> ClassifierProgress:
-        steps = steps_per_epoch(len(self._train), self.spec.batch_size, self._shard.world_size)
-        return Progress(
-            self.model,
-            network,
-            classifier_loss(self.model, network, bf16=bf16),
-            optimize_options(
-                self.spec, steps, weight_decay=self.spec.weight_decay, grad_clip=self.spec.grad_clip
-            ),
-            average_decay=average_decay(self.spec.epochs * steps, self.spec.average_decay),
-        )
+        compute = classifier_loss(self.model, network, bf16=bf16)
+        count = len(self._train)
+        return dataset_progress(self.spec, self.model, network, compute, num_samples=count, shard=self._shard)
 
     def reports(
         self, progress: ClassifierProgress, *, first_epoch: int, standing: Standing, share: ShareScore

@@ -15,21 +15,19 @@ from cvcore.detect.base import ProposalDetector, TrainableDetector
 from cvcore.errors import SpecError
 from cvcore.models import build_entry
 from cvcore.ops.anchors import fit_anchors
-from cvcore.start import start_from
-from cvcore.train.augment import AugmentOptions
-from cvcore.train.batches import Batch, Shard, collate, plain_view, steps_per_epoch
+from cvcore.train.batches import Batch, Shard, collate, plain_view
 from cvcore.train.epochs import ShareScore, Standing
-from cvcore.train.freeze import freeze
 from cvcore.train.loop import DetectorLoss, detector_loss, evaluate
 from cvcore.train.mosaic import NUM_TILES
 from cvcore.train.progress import Progress
-from cvcore.train.run import DetectorReport, RunOptions, detector_epochs
+from cvcore.train.run import DetectorReport, detector_epochs
 from cvcore.train.samples import Dataset, load_samples
-from cvcore.types import Augmentation, InputSpec
-from jobs.model_files import pin_of, read_part
+from cvcore.types import InputSpec
+from jobs.model_files import read_part
 from jobs.train_data import Split, check_decoded, check_splits, read_splits
-from jobs.train_run import Finished, average_decay, copying_to_meta, optimize_options
+from jobs.train_run import Finished, copying_to_meta, dataset_progress
 from jobs.train_spec import DetectorTrainSpec
+from jobs.train_views import begin, run_options, view_steps
 
 DetectorProgress = Progress[TrainableDetector, Batch]
 
@@ -56,16 +54,8 @@ class DetectorRun:
 
     def progress(self, network: nn.Module, *, bf16: bool) -> DetectorProgress:
         compute = detector_loss(self.model, network, bf16=bf16)
-        steps = steps_per_epoch(len(self._train.samples), self.spec.batch_size, self._shard.world_size)
-        return Progress(
-            self.model,
-            network,
-            compute,
-            optimize_options(
-                self.spec, steps, weight_decay=self.spec.weight_decay, grad_clip=self.spec.grad_clip
-            ),
-            average_decay=average_decay(self.spec.epochs * steps, self.spec.average_decay),
-        )
+        count = len(self._train.samples)
+        return dataset_progress(self.spec, self.model, network, compute, num_samples=count, shard=self._shard)
 
     def reports(
         self, progress: DetectorProgress, *, first_epoch: int, standing: Standing, share: ShareScore
@@ -74,7 +64,7 @@ class DetectorRun:
             progress,
             self._train,
             self._held_out,
-            run_options(self.spec, self.model),
+            run_options(self.spec, self.model, sizes=canvas_sizes(self.spec, self.model)),
             first_epoch=first_epoch,
             standing=standing,
             shard=self._shard,
@@ -123,12 +113,9 @@ def check_detector_data(spec: DetectorTrainSpec) -> None:
         raise SpecError(f"{spec.model} has no anchors to fit: leave anchors out")
     if spec.multi_scale and not planned.canvas_step:
         raise SpecError(f"{spec.model} has one canvas only: leave multi_scale out")
-    if spec.init is not None:
-        with copying_to_meta():
-            _start(planned, spec.init, spec)
-    if spec.freeze is not None:
-        freeze(planned, spec.freeze)
-    if "mosaic" in _steps(spec, planned) and len(train.dataset.images) < NUM_TILES:
+    with copying_to_meta():
+        begin(planned, spec)
+    if "mosaic" in view_steps(spec, planned) and len(train.dataset.images) < NUM_TILES:
         raise SpecError(
             f"mosaic joins {NUM_TILES} images, {train.name} has {len(train.dataset.images)}: leave it out of "
             "augment"
@@ -148,10 +135,7 @@ def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDet
         more["anchors"] = _clustered(train, planned.num_anchors, spec.seed)
     torch.manual_seed(spec.seed)
     model = _build(spec, labels, more)
-    if spec.init is not None:
-        _start(model, spec.init, spec)
-    if spec.freeze is not None:
-        freeze(model, spec.freeze)
+    begin(model, spec)
     if isinstance(model, ProposalDetector):
         train, held_out = (_with_proposals(dataset, model) for dataset in (train, held_out))
     return train, held_out, model
@@ -180,11 +164,6 @@ def _build(spec: DetectorTrainSpec, labels: tuple[str, ...], more: dict[str, Any
     return model
 
 
-def _start(model: TrainableDetector, init: str, spec: DetectorTrainSpec) -> None:
-    body = read_part(init, spec.access)
-    start_from(model, body, name=init, sha256=pin_of(init, body, spec.sha256))
-
-
 def _with_proposals(dataset: Dataset, model: ProposalDetector) -> Dataset:
     samples = [
         replace(sample, proposals=model.propose(torch.from_numpy(sample.canvas), sample.fit))
@@ -203,28 +182,10 @@ def _clustered(train: Dataset, num_anchors: int, seed: int) -> list[list[float]]
     return found
 
 
-def run_options(spec: DetectorTrainSpec, model: TrainableDetector) -> RunOptions:
-    """What a spec says of a run of `model`."""
-    canvas = model.input_spec
-    steps = _steps(spec, model)
-    augment = AugmentOptions(steps, min_zoom=spec.min_zoom, max_zoom=spec.max_zoom, fill=canvas.fill)
-    sizes = _sizes(canvas, model.canvas_step) if spec.multi_scale else ()
-    return RunOptions(
-        spec.epochs,
-        spec.batch_size,
-        spec.seed,
-        augment if steps else None,
-        patience=spec.patience,
-        sizes=sizes,
-    )
-
-
-def _steps(spec: DetectorTrainSpec, model: TrainableDetector) -> tuple[Augmentation, ...]:
-    """Of the training views: those asked for, or those of the model's family."""
-    return model.augmentation if spec.augment is None else spec.augment
-
-
-def _sizes(canvas: InputSpec, step: int) -> tuple[int, ...]:
-    """YOLOv2's range of canvases, 320 to 608 for 416, for another one's side."""
-    smallest, largest = (round(side * canvas.height / 416 / step) * step for side in (320, 608))
+def canvas_sizes(spec: DetectorTrainSpec, model: TrainableDetector) -> tuple[int, ...]:
+    """YOLOv2's range of canvases, 320 to 608 for 416, for the model's own side; none unless asked for."""
+    if not spec.multi_scale:
+        return ()
+    step = model.canvas_step
+    smallest, largest = (round(side * model.input_spec.height / 416 / step) * step for side in (320, 608))
     return tuple(range(max(step, smallest), largest + 1, step))

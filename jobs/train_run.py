@@ -6,18 +6,22 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from cvcore.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from cvcore.train.batches import Shard, steps_per_epoch
 from cvcore.train.epochs import EpochReport, ShareScore, Standing
-from cvcore.train.progress import GRAD_CLIP, WEIGHT_DECAY, OptimizeOptions, Progress
+from cvcore.train.progress import GRAD_CLIP, WEIGHT_DECAY, OptimizeOptions, Progress, Terms
 from jobs.storage import join, open_store
-from jobs.train_spec import EpochRecord, EpochsTrainSpec
+from jobs.train_spec import DatasetTrainSpec, EpochRecord, EpochsTrainSpec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, save_run
 
 AVERAGE_DECAY, RECENT_SHARE = 0.998, 10
+
+M = TypeVar("M", bound=nn.Module)
+B = TypeVar("B")
 
 
 class TrainRun(Protocol):
@@ -85,6 +89,26 @@ def optimize_options(
         warmup_steps=min(spec.warmup_steps, total_steps // 4),
         weight_decay=weight_decay,
         grad_clip=grad_clip,
+    )
+
+
+def dataset_progress(
+    spec: DatasetTrainSpec,
+    model: M,
+    network: nn.Module,
+    compute: Callable[[B], Terms],
+    *,
+    num_samples: int,
+    shard: Shard,
+) -> Progress[M, B]:
+    """The optimisation of a run on a dataset, of which one epoch shows `num_samples` images."""
+    steps = steps_per_epoch(num_samples, spec.batch_size, shard.world_size)
+    return Progress(
+        model,
+        network,
+        compute,
+        optimize_options(spec, steps, weight_decay=spec.weight_decay, grad_clip=spec.grad_clip),
+        average_decay=average_decay(spec.epochs * steps, spec.average_decay),
     )
 
 

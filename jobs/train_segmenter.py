@@ -14,20 +14,16 @@ from cvcore.checkpoint import Checkpoint
 from cvcore.errors import SpecError
 from cvcore.models import build_entry
 from cvcore.segment.base import Segmenter
-from cvcore.start import start_from
-from cvcore.train.augment import AugmentOptions
-from cvcore.train.batches import Shard, steps_per_epoch
+from cvcore.train.batches import Shard
 from cvcore.train.epochs import ShareScore, Standing
-from cvcore.train.freeze import freeze
 from cvcore.train.masks import MaskBatch, MaskSamples, load_mask_samples
 from cvcore.train.progress import Progress
-from cvcore.train.run import RunOptions
 from cvcore.train.segment import SegmenterLoss, SegmenterReport, segmenter_epochs, segmenter_loss
 from cvcore.types import InputSpec
-from jobs.model_files import pin_of, read_part
 from jobs.train_data import MaskSplit, check_decoded, check_splits, read_mask_splits
-from jobs.train_run import Finished, average_decay, copying_to_meta, optimize_options
+from jobs.train_run import Finished, copying_to_meta, dataset_progress
 from jobs.train_spec import SegmenterTrainSpec
+from jobs.train_views import begin, run_options
 
 SegmenterProgress = Progress[Segmenter, MaskBatch]
 
@@ -54,16 +50,8 @@ class SegmenterRun:
 
     def progress(self, network: nn.Module, *, bf16: bool) -> SegmenterProgress:
         compute = segmenter_loss(self.model, network, bf16=bf16)
-        steps = steps_per_epoch(len(self._train.samples), self.spec.batch_size, self._shard.world_size)
-        return Progress(
-            self.model,
-            network,
-            compute,
-            optimize_options(
-                self.spec, steps, weight_decay=self.spec.weight_decay, grad_clip=self.spec.grad_clip
-            ),
-            average_decay=average_decay(self.spec.epochs * steps, self.spec.average_decay),
-        )
+        count = len(self._train.samples)
+        return dataset_progress(self.spec, self.model, network, compute, num_samples=count, shard=self._shard)
 
     def reports(
         self, progress: SegmenterProgress, *, first_epoch: int, standing: Standing, share: ShareScore
@@ -112,11 +100,8 @@ def check_segmenter_data(spec: SegmenterTrainSpec) -> None:
         )
     with torch.device("meta"):
         planned = build_segmenter(spec, train.dataset.labels)
-    if spec.init is not None:
-        with copying_to_meta():
-            _start(planned, spec.init, spec)
-    if spec.freeze is not None:
-        freeze(planned, spec.freeze)
+    with copying_to_meta():
+        begin(planned, spec)
 
 
 def prepare_segmenter(spec: SegmenterTrainSpec) -> tuple[MaskSamples, MaskSamples, Segmenter]:
@@ -125,10 +110,7 @@ def prepare_segmenter(spec: SegmenterTrainSpec) -> tuple[MaskSamples, MaskSample
     labels = splits[0].dataset.labels
     torch.manual_seed(spec.seed)
     model = build_segmenter(spec, labels)
-    if spec.init is not None:
-        _start(model, spec.init, spec)
-    if spec.freeze is not None:
-        freeze(model, spec.freeze)
+    begin(model, spec)
     train, held_out = (_samples(split, labels, model.input_spec) for split in splits)
     return train, held_out, model
 
@@ -145,19 +127,3 @@ def _samples(split: MaskSplit, labels: tuple[str, ...], canvas: InputSpec) -> Ma
     found = load_mask_samples(split.dataset, split.source.files.read, loader, labels, canvas)
     check_decoded(split, found.failures)
     return found
-
-
-def _start(model: Segmenter, init: str, spec: SegmenterTrainSpec) -> None:
-    body = read_part(init, spec.access)
-    start_from(model, body, name=init, sha256=pin_of(init, body, spec.sha256))
-
-
-def run_options(spec: SegmenterTrainSpec, model: Segmenter) -> RunOptions:
-    """What a spec says of a run of `model`."""
-    steps = model.augmentation if spec.augment is None else spec.augment
-    augment = AugmentOptions(
-        steps, min_zoom=spec.min_zoom, max_zoom=spec.max_zoom, fill=model.input_spec.fill
-    )
-    return RunOptions(
-        spec.epochs, spec.batch_size, spec.seed, augment if steps else None, patience=spec.patience
-    )

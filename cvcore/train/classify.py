@@ -14,9 +14,9 @@ from cvcore.classify.base import Classifier
 from cvcore.classify.localizer import Localizer, in_canvas
 from cvcore.metrics.classification import TOP, ClassificationMetrics, classification_metrics
 from cvcore.ops.boxes import paired_iou
-from cvcore.train.batches import ALONE, Shard, ahead, steps_per_epoch
+from cvcore.train.batches import ALONE, Shard, steps_per_epoch
 from cvcore.train.crops import CropOptions, random_view
-from cvcore.train.epochs import START, EpochReport, ShareScore, Standing, only_worker, run_epochs
+from cvcore.train.epochs import START, EpochReport, ShareScore, Standing, only_worker, run_view_epochs
 from cvcore.train.pictures import PictureSet
 from cvcore.train.progress import Progress, Terms
 
@@ -115,25 +115,25 @@ def classifier_epochs(
     shard: Shard = ALONE,
     share: ShareScore = only_worker,
 ) -> Iterator[ClassifierReport]:
-    """`run_epochs` of a classifier; the first worker measures."""
+    """`run_view_epochs` of a classifier."""
 
-    def batches(epoch: int) -> Iterator[PictureBatch]:
-        # Dropout is the epoch's too, cut off or not.
-        torch.manual_seed(int(np.random.SeedSequence([options.seed, epoch, shard.rank]).generate_state(1)[0]))
-        return ahead(view_batches(train, options, epoch=epoch, shard=shard))
+    def views(epoch: int) -> Iterator[PictureBatch]:
+        return view_batches(train, options, epoch=epoch, shard=shard)
 
     def measure() -> tuple[float, ClassificationMetrics]:
         metrics = measure_pictures(progress.average.model, held_out)
         return metrics.score, metrics
 
-    return run_epochs(
+    return run_view_epochs(
         progress,
-        batches,
-        measure if shard.rank == 0 else None,
+        views,
+        measure,
         epochs=options.epochs,
         patience=options.patience,
+        seed=options.seed,
         first_epoch=first_epoch,
         standing=standing,
+        shard=shard,
         share=share,
     )
 

@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+import torch
+
+from cvcore.train.batches import ALONE, Shard, ahead
 from cvcore.train.progress import Progress
 
 B = TypeVar("B")
@@ -87,3 +91,38 @@ def run_epochs(
         yield EpochReport(epoch, terms, found, standing)
         if patience is not None and epoch - standing.best_epoch >= patience:
             return
+
+
+def run_view_epochs(
+    progress: Progress[Any, B],
+    views: Callable[[int], Iterator[B]],
+    measure: Callable[[], tuple[float, F]],
+    *,
+    epochs: int,
+    patience: int | None,
+    seed: int,
+    first_epoch: int = 0,
+    standing: Standing = START,
+    shard: Shard = ALONE,
+    share: ShareScore = only_worker,
+) -> Iterator[EpochReport[F]]:
+    """`run_epochs` of batches that a thread makes ahead; only the first worker measures.
+
+    What the model draws (dropout, sampled regions) is decided by (seed, epoch, worker), cut off or not; what
+    `views` draws is its own matter.
+    """
+
+    def batches(epoch: int) -> Iterator[B]:
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch, shard.rank]).generate_state(1)[0]))
+        return ahead(views(epoch))
+
+    return run_epochs(
+        progress,
+        batches,
+        measure if shard.rank == 0 else None,
+        epochs=epochs,
+        patience=patience,
+        first_epoch=first_epoch,
+        standing=standing,
+        share=share,
+    )

@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
-
 from cvcore.metrics.detection import DetectionMetrics
 from cvcore.train.augment import AugmentOptions
-from cvcore.train.batches import ALONE, Batch, Shard, ahead, epoch_batches
-from cvcore.train.epochs import START, EpochReport, ShareScore, Standing, only_worker, run_epochs
+from cvcore.train.batches import ALONE, Batch, Shard, epoch_batches
+from cvcore.train.epochs import START, EpochReport, ShareScore, Standing, only_worker, run_view_epochs
 from cvcore.train.loop import evaluate
 from cvcore.train.progress import Progress
 from cvcore.train.samples import Dataset
@@ -57,35 +54,33 @@ def detector_epochs(
     shard: Shard = ALONE,
     share: ShareScore = only_worker,
 ) -> Iterator[DetectorReport]:
-    """`run_epochs` of a detector; the first worker measures."""
+    """`run_view_epochs` of a detector."""
 
-    def batches(epoch: int) -> Iterator[Batch]:
-        # What the model draws (dropout, sampled regions) is the epoch's too, cut off or not.
-        torch.manual_seed(int(np.random.SeedSequence([options.seed, epoch, shard.rank]).generate_state(1)[0]))
-        return ahead(
-            epoch_batches(
-                train.samples,
-                epoch=epoch,
-                seed=options.seed,
-                batch_size=options.batch_size,
-                options=augment_at(epoch, options),
-                sizes=options.sizes,
-                shard=shard,
-            )
+    def views(epoch: int) -> Iterator[Batch]:
+        return epoch_batches(
+            train.samples,
+            epoch=epoch,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            options=augment_at(epoch, options),
+            sizes=options.sizes,
+            shard=shard,
         )
 
     def measure() -> tuple[float, DetectionMetrics]:
         metrics = evaluate(progress.average.model, held_out)
         return metrics.ap50, metrics
 
-    return run_epochs(
+    return run_view_epochs(
         progress,
-        batches,
-        measure if shard.rank == 0 else None,
+        views,
+        measure,
         epochs=options.epochs,
         patience=options.patience,
+        seed=options.seed,
         first_epoch=first_epoch,
         standing=standing,
+        shard=shard,
         share=share,
     )
 

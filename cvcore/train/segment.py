@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from cvcore.metrics.segmentation import SegmentationMetrics, SegmentationScores
 from cvcore.segment.base import Segmenter
-from cvcore.train.batches import ALONE, Shard, ahead
-from cvcore.train.epochs import START, EpochReport, ShareScore, Standing, only_worker, run_epochs
+from cvcore.train.batches import ALONE, Shard
+from cvcore.train.epochs import START, EpochReport, ShareScore, Standing, only_worker, run_view_epochs
 from cvcore.train.masks import MaskBatch, MaskSamples, mask_batches
 from cvcore.train.progress import Progress, Terms
 from cvcore.train.run import RunOptions, augment_at
@@ -73,20 +73,16 @@ def segmenter_epochs(
     shard: Shard = ALONE,
     share: ShareScore = only_worker,
 ) -> Iterator[SegmenterReport]:
-    """`run_epochs` of a segmenter; the first worker measures. `options.sizes` does not apply."""
+    """`run_view_epochs` of a segmenter. `options.sizes` does not apply."""
 
-    def batches(epoch: int) -> Iterator[MaskBatch]:
-        # What the model draws (dropout) is the epoch's too, cut off or not.
-        torch.manual_seed(int(np.random.SeedSequence([options.seed, epoch, shard.rank]).generate_state(1)[0]))
-        return ahead(
-            mask_batches(
-                train.samples,
-                epoch=epoch,
-                seed=options.seed,
-                batch_size=options.batch_size,
-                options=augment_at(epoch, options),
-                shard=shard,
-            )
+    def views(epoch: int) -> Iterator[MaskBatch]:
+        return mask_batches(
+            train.samples,
+            epoch=epoch,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            options=augment_at(epoch, options),
+            shard=shard,
         )
 
     def measure() -> tuple[float, SegmentationMetrics]:
@@ -94,13 +90,15 @@ def segmenter_epochs(
         # Held-out masks in which nothing is judged make every epoch as good as any other.
         return 0.0 if math.isnan(metrics.mean_iou) else metrics.mean_iou, metrics
 
-    return run_epochs(
+    return run_view_epochs(
         progress,
-        batches,
-        measure if shard.rank == 0 else None,
+        views,
+        measure,
         epochs=options.epochs,
         patience=options.patience,
+        seed=options.seed,
         first_epoch=first_epoch,
         standing=standing,
+        shard=shard,
         share=share,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,34 +36,34 @@ class StoreHandler(pafs.FileSystemHandler):  # type: ignore[misc]
         return self.open_input_file(path)
 
     def get_file_info_selector(self, selector: Any) -> list[pafs.FileInfo]:
-        raise NotImplementedError(f"folders are not listed: {selector.base_dir}")
+        raise io.UnsupportedOperation(f"folders are not listed: {selector.base_dir}")
 
     def create_dir(self, path: str, recursive: bool) -> None:
-        raise NotImplementedError(f"{path}: a run is not written to, recursive or not ({recursive})")
+        raise io.UnsupportedOperation(f"{path}: a run is not written to, recursive or not ({recursive})")
 
     def delete_dir(self, path: str) -> None:
-        raise NotImplementedError(f"{path}: a run is not written to")
+        raise io.UnsupportedOperation(f"{path}: a run is not written to")
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool) -> None:
-        raise NotImplementedError(f"{path}: a run is not written to, there or not ({missing_dir_ok})")
+        raise io.UnsupportedOperation(f"{path}: a run is not written to, there or not ({missing_dir_ok})")
 
     def delete_root_dir_contents(self) -> None:
-        raise NotImplementedError("a run is not written to")
+        raise io.UnsupportedOperation("a run is not written to")
 
     def delete_file(self, path: str) -> None:
-        raise NotImplementedError(f"{path}: a run is not written to")
+        raise io.UnsupportedOperation(f"{path}: a run is not written to")
 
     def move(self, src: str, dest: str) -> None:
-        raise NotImplementedError(f"{src}: a run is not written to, {dest} neither")
+        raise io.UnsupportedOperation(f"{src}: a run is not written to, {dest} neither")
 
     def copy_file(self, src: str, dest: str) -> None:
-        raise NotImplementedError(f"{src}: a run is not written to, {dest} neither")
+        raise io.UnsupportedOperation(f"{src}: a run is not written to, {dest} neither")
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.PythonFile:
-        raise NotImplementedError(f"{path}: a run is not written to ({metadata})")
+        raise io.UnsupportedOperation(f"{path}: a run is not written to ({metadata})")
 
     def open_append_stream(self, path: str, metadata: Any) -> pa.PythonFile:
-        raise NotImplementedError(f"{path}: a run is not written to ({metadata})")
+        raise io.UnsupportedOperation(f"{path}: a run is not written to ({metadata})")
 
 
 def parquet_dataset(uris: Sequence[str], store: Store) -> ds.Dataset:

@@ -21,10 +21,11 @@ from cvcore.train.batches import ALONE
 from cvcore.train.epochs import START, only_worker
 from cvcore.types import DetectOptions
 from jobs.train import run_train
-from jobs.train_detector import DetectorRun, check_detector_data, prepare_run, run_options
+from jobs.train_detector import DetectorRun, check_detector_data, prepare_run
 from jobs.train_run import average_decay, keep_epoch, keep_finish
 from jobs.train_spec import TRAIN_SPECS, DetectorTrainSpec, build_train_spec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, load_run
+from jobs.train_views import run_options
 
 REGIONS = {"backbone": "squeezenet1_1", "shortest_edge": 96, "canvas": [96, 96], "head_width": 16}
 FEW = {"max_proposals": 40}
