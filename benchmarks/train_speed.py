@@ -27,7 +27,7 @@ from cvcore.train.batches import ALONE
 from cvcore.train.progress import OptimizeOptions, Progress
 from cvcore.train.reconstruct import LossModule, ViewOptions, autoencoder_loss
 from jobs.train_autoencoder import AutoencoderRun, check_autoencoder_data
-from jobs.train_spec import AutoencoderTrainSpec
+from jobs.train_normals_spec import AutoencoderTrainSpec
 
 EPOCHS = 4
 BATCH = 16

@@ -11,7 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cvcore.catalog import CATALOG, ModelEntry
+from cvcore.catalog import CATALOG
+from cvcore.catalog_entries import ModelEntry
 from jobs.visible import visible
 
 if TYPE_CHECKING:

@@ -12,15 +12,9 @@ from cluster.console import open_display
 from cluster.exits import EXIT_FAILED
 from jobs.outcome import JobFailed
 from jobs.train import TrainingError, run_train
-from jobs.train_spec import (
-    DatasetTrainSpec,
-    EpochRecord,
-    EpochsTrainSpec,
-    SegmenterTrainSpec,
-    TrainResult,
-    TrainSpec,
-    build_train_spec,
-)
+from jobs.train_catalog import build_train_spec
+from jobs.train_record import EpochRecord, TrainResult
+from jobs.train_spec import DatasetTrainSpec, EpochsTrainSpec, SegmenterTrainSpec, TrainSpec
 
 NAMES = {
     "top1": "top-1",

@@ -6,201 +6,31 @@ Importing this module imports no torch: builders are named, and resolved when a 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
+from cvcore.catalog_entries import (
+    FASTER,
+    MASK,
+    MOBILE_V3,
+    RESNET,
+    SSD,
+    VIT_DET,
+    YOLO_V1,
+    YOLO_V2,
+    YOLO_V3,
+    ModelEntry,
+    autoencoder_entry,
+    classifier_entry,
+    darknet_classifier_entry,
+    fcn_entry,
+    segmenter_entry,
+    torchvision_entry,
+    trainable_entry,
+    yolo_entry,
+)
 from cvcore.errors import ModelError, did_you_mean
-
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One architecture, and the weights that are known for it.
-
-    Attributes:
-        task: what its outputs are.
-        summary: one line for people who choose.
-        builder: `module:function`, called as `function(labels, **config)`, where labels None means the
-            default; as `function(**config)` for an entry without labels.
-        input_height, input_width: the canvas by default, pixels.
-        num_parameters: by default, buffers not counted; a model of 0 needs no weights.
-        num_labels: by default; 0 for models that name nothing.
-        label_set: what the default labels are.
-        paper: where the architecture is published.
-        config: keyword arguments of the builder that make it this entry.
-        trains: whether `veedor train` takes it.
-        adapter: `module:function` that renames a foreign state dict to this model's names, or None.
-        weights: reference of the default weights, or None where there are none.
-        weights_licence, weights_source: of the default weights.
-    """
-
-    task: Literal["detect", "classify", "autoencode", "score", "propose", "segment"]
-    summary: str
-    builder: str
-    input_height: int
-    input_width: int
-    num_parameters: int
-    num_labels: int
-    label_set: str
-    paper: str
-    config: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
-    trains: bool = False
-    adapter: str | None = None
-    weights: str | None = None
-    weights_licence: str = ""
-    weights_source: str = ""
-
-
-def _torchvision(
-    graph: str, weights: str, summary: str, *, canvas: int, num_parameters: int, paper: str
-) -> ModelEntry:
-    return ModelEntry(
-        task="detect",
-        summary=summary,
-        builder="cvcore.detect.torchvision_models:build_torchvision",
-        config=MappingProxyType({"graph": graph}),
-        adapter="cvcore.detect.torchvision_models:rename_published",
-        input_height=canvas,
-        input_width=canvas,
-        num_parameters=num_parameters,
-        num_labels=91,
-        label_set="COCO, by its category ids (0 is the background; unused ids are N/A)",
-        paper=paper,
-        weights=f"torchvision://{weights}",
-        weights_licence="BSD-3-Clause",
-        weights_source="torchvision's model zoo, trained on COCO 2017",
-    )
-
-
-def _autoencoder(builder: str, summary: str, *, canvas: int, num_parameters: int, paper: str) -> ModelEntry:
-    return ModelEntry(
-        task="autoencode",
-        trains=True,
-        summary=f"{summary}; train it on normal images to scan for anomalies",
-        builder=builder,
-        input_height=canvas,
-        input_width=canvas,
-        num_parameters=num_parameters,
-        num_labels=0,
-        label_set="",
-        paper=paper,
-    )
-
-
-def _trainable(
-    builder: str, summary: str, canvas: int, num_parameters: int, paper: str, **config: Any
-) -> ModelEntry:
-    """A detector as published that has no weights yet."""
-    return ModelEntry(
-        task="detect",
-        summary=summary,
-        builder=builder,
-        config=MappingProxyType(config),
-        trains=True,
-        input_height=canvas,
-        input_width=canvas,
-        num_parameters=num_parameters,
-        num_labels=20,
-        label_set="Pascal VOC's 20 classes",
-        paper=paper,
-    )
-
-
-def _yolo(version: str, summary: str, canvas: int, num_parameters: int, paper: str) -> ModelEntry:
-    summary = f"{summary}; for training, Darknet's weights start it"
-    return _trainable(
-        "cvcore.detect.yolo:build_yolo", summary, canvas, num_parameters, paper, version=version
-    )
-
-
-def _segmenter(
-    builder: str,
-    summary: str,
-    canvas: int,
-    num_parameters: int,
-    paper: str,
-    *,
-    num_labels: int = 21,
-    **config: Any,
-) -> ModelEntry:
-    """A segmenter as published that has no weights yet."""
-    return ModelEntry(
-        task="segment",
-        summary=summary,
-        builder=builder,
-        config=MappingProxyType(config),
-        trains=True,
-        input_height=canvas,
-        input_width=canvas,
-        num_parameters=num_parameters,
-        num_labels=num_labels,
-        label_set="the background and Pascal VOC's 20 classes" if num_labels == 21 else "background, object",
-        paper=paper,
-    )
-
-
-def _classifier(graph: str, weights: str, summary: str, num_parameters: int, paper: str) -> ModelEntry:
-    """A graph of torchvision's with its weights; with other classes to be trained."""
-    return ModelEntry(
-        task="classify",
-        summary=summary,
-        builder="cvcore.classify.torchvision_classifiers:build_torchvision_classifier",
-        config=MappingProxyType({"graph": graph}),
-        adapter="cvcore.classify.torchvision_classifiers:rename_published",
-        trains=True,
-        input_height=224,
-        input_width=224,
-        num_parameters=num_parameters,
-        num_labels=1000,
-        label_set="ImageNet's 1000 classes",
-        paper=paper,
-        weights=f"torchvision://{weights}",
-        weights_licence="BSD-3-Clause",
-        weights_source="torchvision's model zoo, trained on ImageNet-1K",
-    )
-
-
-def _darknet_classifier(version: str, name: str, num_parameters: int, paper: str) -> ModelEntry:
-    return ModelEntry(
-        task="classify",
-        summary=f"{name} classifier; weights are Darknet's .weights files",
-        builder="cvcore.classify.darknet:build_darknet_classifier",
-        config=MappingProxyType({"version": version}),
-        trains=True,
-        input_height=256,
-        input_width=256,
-        num_parameters=num_parameters,
-        num_labels=1000,
-        label_set="ImageNet's 1000 classes, unnamed unless labels are given",
-        paper=paper,
-    )
-
-
-def _fcn(stride: int, backbone: str, num_parameters: int) -> ModelEntry:
-    name = {"vgg16": "VGG16", "alexnet": "AlexNet", "googlenet": "GoogLeNet"}[backbone]
-    return _segmenter(
-        "cvcore.segment.fcn:build_fcn",
-        f"FCN-{stride}s on {name}; train it, best from a classifier's weights",
-        512,
-        num_parameters,
-        "Long et al. 2015, Fully Convolutional Networks for Semantic Segmentation",
-        stride=stride,
-        backbone=backbone,
-    )
-
-
-_YOLO_V1 = "Redmon et al. 2015, You Only Look Once: Unified, Real-Time Object Detection"
-_YOLO_V2 = "Redmon and Farhadi 2016, YOLO9000: Better, Faster, Stronger"
-_YOLO_V3 = "Redmon and Farhadi 2018, YOLOv3: An Incremental Improvement"
-_RESNET = "He et al. 2015, Deep Residual Learning for Image Recognition"
-_SSD = "Liu et al. 2016, SSD: Single Shot MultiBox Detector"
-_MOBILE_V3 = "Howard et al. 2019, Searching for MobileNetV3"
-_FASTER = "Ren et al. 2015, Faster R-CNN"
-_MASK = "He et al. 2017, Mask R-CNN"
-_VIT_DET = "Li et al. 2021, Benchmarking Detection Transfer Learning with Vision Transformers"
 
 CATALOG: dict[str, ModelEntry] = {
     "tiny": ModelEntry(
@@ -218,171 +48,171 @@ CATALOG: dict[str, ModelEntry] = {
         weights_licence="Apache-2.0",
         weights_source="trained on the project's own sample scenes",
     ),
-    "ssd300": _trainable(
+    "ssd300": trainable_entry(
         "cvcore.detect.ssd:build_ssd",
         "SSD300 as published, on VGG16: 8,732 default boxes; train it, best from a classifier's weights",
         300,
         26_285_486,
-        _SSD,
+        SSD,
         input_size=300,
     ),
-    "ssd512": _trainable(
+    "ssd512": trainable_entry(
         "cvcore.detect.ssd:build_ssd",
         "SSD512 as published, on VGG16: 24,564 default boxes; train it, best from a classifier's weights",
         512,
         27_188_676,
-        _SSD,
+        SSD,
         input_size=512,
     ),
-    "ssd300_vgg16": _torchvision(
+    "ssd300_vgg16": torchvision_entry(
         "ssd300_vgg16",
         "SSD300_VGG16_Weights.COCO_V1",
         "SSD300 on VGG16; 25.1 box AP on COCO val2017",
         canvas=300,
         num_parameters=35_641_826,
-        paper=_SSD,
+        paper=SSD,
     ),
-    "ssdlite320_mobilenet_v3_large": _torchvision(
+    "ssdlite320_mobilenet_v3_large": torchvision_entry(
         "ssdlite320_mobilenet_v3_large",
         "SSDLite320_MobileNet_V3_Large_Weights.COCO_V1",
         "SSDlite on MobileNetV3, for CPUs; 21.3 box AP on COCO val2017",
         canvas=320,
         num_parameters=3_440_060,
-        paper=_MOBILE_V3,
+        paper=MOBILE_V3,
     ),
-    "fasterrcnn_resnet50_fpn": _torchvision(
+    "fasterrcnn_resnet50_fpn": torchvision_entry(
         "fasterrcnn_resnet50_fpn",
         "FasterRCNN_ResNet50_FPN_Weights.COCO_V1",
         "Faster R-CNN on ResNet-50-FPN; 37.0 box AP on COCO val2017",
         canvas=1333,
         num_parameters=41_755_286,
-        paper=_FASTER,
+        paper=FASTER,
     ),
-    "fasterrcnn_resnet50_fpn_v2": _torchvision(
+    "fasterrcnn_resnet50_fpn_v2": torchvision_entry(
         "fasterrcnn_resnet50_fpn_v2",
         "FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
         "Faster R-CNN with the improved recipe and heads; 46.7 box AP on COCO val2017",
         canvas=1333,
         num_parameters=43_712_278,
-        paper=_VIT_DET,
+        paper=VIT_DET,
     ),
-    "fasterrcnn_mobilenet_v3_large_320_fpn": _torchvision(
+    "fasterrcnn_mobilenet_v3_large_320_fpn": torchvision_entry(
         "fasterrcnn_mobilenet_v3_large_320_fpn",
         "FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1",
         "Faster R-CNN on MobileNetV3 at 320 px, for CPUs; 22.8 box AP on COCO val2017",
         canvas=640,
         num_parameters=19_386_354,
-        paper=_MOBILE_V3,
+        paper=MOBILE_V3,
     ),
-    "maskrcnn_resnet50_fpn": _torchvision(
+    "maskrcnn_resnet50_fpn": torchvision_entry(
         "maskrcnn_resnet50_fpn",
         "MaskRCNN_ResNet50_FPN_Weights.COCO_V1",
         "Mask R-CNN on ResNet-50-FPN; 37.9 box AP, 34.6 mask AP on COCO val2017",
         canvas=1333,
         num_parameters=44_401_393,
-        paper=_MASK,
+        paper=MASK,
     ),
-    "maskrcnn_resnet50_fpn_v2": _torchvision(
+    "maskrcnn_resnet50_fpn_v2": torchvision_entry(
         "maskrcnn_resnet50_fpn_v2",
         "MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
         "Mask R-CNN with the improved recipe and heads; 47.4 box AP, 41.8 mask AP on COCO val2017",
         canvas=1333,
         num_parameters=46_359_409,
-        paper=_VIT_DET,
+        paper=VIT_DET,
     ),
-    "yolov1": _yolo("v1", "YOLO v1: 24 convolutions, 7 x 7 cells", 448, 271_716_734, _YOLO_V1),
-    "yolov1_fast": _yolo("v1-fast", "Fast YOLO: v1 with 9 convolutions", 448, 236_720_462, _YOLO_V1),
-    "yolov1_tiny": _yolo(
-        "v1-tiny", "v1 with 8 convolutions and one connected layer", 448, 27_095_374, _YOLO_V1
+    "yolov1": yolo_entry("v1", "YOLO v1: 24 convolutions, 7 x 7 cells", 448, 271_716_734, YOLO_V1),
+    "yolov1_fast": yolo_entry("v1-fast", "Fast YOLO: v1 with 9 convolutions", 448, 236_720_462, YOLO_V1),
+    "yolov1_tiny": yolo_entry(
+        "v1-tiny", "v1 with 8 convolutions and one connected layer", 448, 27_095_374, YOLO_V1
     ),
-    "yolov1_vgg16": _yolo("v1-vgg16", "YOLO v1 on VGG-16's convolutions", 448, 259_300_606, _YOLO_V1),
-    "yolov1_squeezenet": _yolo(
-        "v1-squeezenet1_1", "YOLO v1 on SqueezeNet's convolutions, for CPUs", 448, 235_869_182, _YOLO_V1
+    "yolov1_vgg16": yolo_entry("v1-vgg16", "YOLO v1 on VGG-16's convolutions", 448, 259_300_606, YOLO_V1),
+    "yolov1_squeezenet": yolo_entry(
+        "v1-squeezenet1_1", "YOLO v1 on SqueezeNet's convolutions, for CPUs", 448, 235_869_182, YOLO_V1
     ),
-    "yolov2": _yolo("v2", "YOLOv2 on Darknet-19, five anchors", 416, 50_655_389, _YOLO_V2),
-    "yolov2_tiny": _yolo("v2-tiny", "YOLOv2 with nine convolutions", 416, 15_861_773, _YOLO_V2),
-    "yolov3": _yolo("v3", "YOLOv3 on Darknet-53, three scales", 416, 61_626_049, _YOLO_V3),
-    "yolov3_tiny": _yolo("v3-tiny", "YOLOv3-tiny, two scales", 416, 8_713_766, _YOLO_V3),
-    "rcnn": _trainable(
+    "yolov2": yolo_entry("v2", "YOLOv2 on Darknet-19, five anchors", 416, 50_655_389, YOLO_V2),
+    "yolov2_tiny": yolo_entry("v2-tiny", "YOLOv2 with nine convolutions", 416, 15_861_773, YOLO_V2),
+    "yolov3": yolo_entry("v3", "YOLOv3 on Darknet-53, three scales", 416, 61_626_049, YOLO_V3),
+    "yolov3_tiny": yolo_entry("v3-tiny", "YOLOv3-tiny, two scales", 416, 8_713_766, YOLO_V3),
+    "rcnn": trainable_entry(
         "cvcore.detect.rcnn:build_rcnn",
         "R-CNN as published, on AlexNet and selective search; train it, best from a classifier's weights",
         500,
         57_089_877,
         "Girshick et al. 2014, Rich Feature Hierarchies for Accurate Object Detection",
     ),
-    "fast_rcnn": _trainable(
+    "fast_rcnn": trainable_entry(
         "cvcore.detect.fast_rcnn:build_fast_rcnn",
         "Fast R-CNN as published, on VGG16 and selective search; train it, best from a classifier's weights",
         1000,
         134_674_341,
         "Girshick 2015, Fast R-CNN",
     ),
-    "faster_rcnn": _trainable(
+    "faster_rcnn": trainable_entry(
         "cvcore.detect.faster_rcnn:build_faster_rcnn",
         "Faster R-CNN as published, on VGG16; train it, best from a classifier's weights",
         1000,
         137_061_851,
-        _FASTER,
+        FASTER,
     ),
-    "alexnet": _classifier(
+    "alexnet": classifier_entry(
         "alexnet",
         "AlexNet_Weights.IMAGENET1K_V1",
         "AlexNet; 56.5 % top-1 on ImageNet",
         61_100_840,
         "Krizhevsky 2014, One Weird Trick for Parallelizing Convolutional Neural Networks",
     ),
-    "vgg16": _classifier(
+    "vgg16": classifier_entry(
         "vgg16",
         "VGG16_Weights.IMAGENET1K_V1",
         "VGG16; 71.6 % top-1 on ImageNet",
         138_357_544,
         "Simonyan and Zisserman 2014, Very Deep Convolutional Networks for Large-Scale Image Recognition",
     ),
-    "resnet18": _classifier(
+    "resnet18": classifier_entry(
         "resnet18",
         "ResNet18_Weights.IMAGENET1K_V1",
         "ResNet-18; 69.8 % top-1 on ImageNet",
         11_689_512,
-        _RESNET,
+        RESNET,
     ),
-    "resnet34": _classifier(
+    "resnet34": classifier_entry(
         "resnet34",
         "ResNet34_Weights.IMAGENET1K_V1",
         "ResNet-34; 73.3 % top-1 on ImageNet",
         21_797_672,
-        _RESNET,
+        RESNET,
     ),
-    "resnet50": _classifier(
+    "resnet50": classifier_entry(
         "resnet50",
         "ResNet50_Weights.IMAGENET1K_V2",
         "ResNet-50; 80.9 % top-1 on ImageNet",
         25_557_032,
-        _RESNET,
+        RESNET,
     ),
-    "squeezenet1_1": _classifier(
+    "squeezenet1_1": classifier_entry(
         "squeezenet1_1",
         "SqueezeNet1_1_Weights.IMAGENET1K_V1",
         "SqueezeNet 1.1, for CPUs; 58.2 % top-1 on ImageNet",
         1_235_496,
         "Iandola et al. 2016, SqueezeNet",
     ),
-    "darknet19": _darknet_classifier("darknet19", "Darknet-19", 20_842_376, _YOLO_V2),
-    "darknet53": _darknet_classifier("darknet53", "Darknet-53", 41_609_928, _YOLO_V3),
-    "dense_autoencoder": _autoencoder(
+    "darknet19": darknet_classifier_entry("darknet19", "Darknet-19", 20_842_376, YOLO_V2),
+    "darknet53": darknet_classifier_entry("darknet53", "Darknet-53", 41_609_928, YOLO_V3),
+    "dense_autoencoder": autoencoder_entry(
         "cvcore.autoencode.dense:DenseAutoencoder",
         "Dense autoencoder of small pictures",
         canvas=64,
         num_parameters=25_857_820,
         paper="Hinton and Salakhutdinov 2006, Reducing the Dimensionality of Data with Neural Networks",
     ),
-    "conv_autoencoder": _autoencoder(
+    "conv_autoencoder": autoencoder_entry(
         "cvcore.autoencode.conv:ConvAutoencoder",
         "Convolutional autoencoder",
         canvas=128,
         num_parameters=2_783_907,
         paper="Masci et al. 2011, Stacked Convolutional Auto-Encoders",
     ),
-    "vae": _autoencoder(
+    "vae": autoencoder_entry(
         "cvcore.autoencode.variational:VariationalAutoencoder",
         "Variational autoencoder: scores by likelihood, generates images",
         canvas=128,
@@ -401,11 +231,11 @@ CATALOG: dict[str, ModelEntry] = {
         label_set="",
         paper="Roth et al. 2022, Towards Total Recall in Industrial Anomaly Detection",
     ),
-    "fcn32s": _fcn(32, "vgg16", 136_152_917),
-    "fcn16s": _fcn(16, "vgg16", 134_815_994),
-    "fcn8s": _fcn(8, "vgg16", 134_489_759),
-    "fcn32s_alexnet": _fcn(32, "alexnet", 58_896_213),
-    "fcn32s_googlenet": _fcn(32, "googlenet", 7_427_765),
+    "fcn32s": fcn_entry(32, "vgg16", 136_152_917),
+    "fcn16s": fcn_entry(16, "vgg16", 134_815_994),
+    "fcn8s": fcn_entry(8, "vgg16", 134_489_759),
+    "fcn32s_alexnet": fcn_entry(32, "alexnet", 58_896_213),
+    "fcn32s_googlenet": fcn_entry(32, "googlenet", 7_427_765),
     "fcn_resnet50": ModelEntry(
         task="segment",
         summary="FCN on a dilated ResNet-50; 60.5 mIoU on the COCO val2017 images of VOC's classes",
@@ -422,7 +252,7 @@ CATALOG: dict[str, ModelEntry] = {
         weights_licence="BSD-3-Clause",
         weights_source="torchvision's model zoo, trained on COCO 2017's images of VOC's classes",
     ),
-    "unet": _segmenter(
+    "unet": segmenter_entry(
         "cvcore.segment.unet:build_unet",
         "U-Net as published, unpadded: 23 convolutions; train it",
         512,
@@ -430,7 +260,7 @@ CATALOG: dict[str, ModelEntry] = {
         "Ronneberger et al. 2015, U-Net: Convolutional Networks for Biomedical Image Segmentation",
         num_labels=2,
     ),
-    "deconvnet": _segmenter(
+    "deconvnet": segmenter_entry(
         "cvcore.segment.deconvnet:build_deconvnet",
         "DeconvNet on VGG16: remembered max locations are unpooled, regions merged; train it",
         224,

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cvcore.catalog import CATALOG, ModelEntry, find_model, is_cfg, resolve
+from cvcore.catalog import CATALOG, find_model, is_cfg, resolve
+from cvcore.catalog_entries import ModelEntry
 from cvcore.errors import ModelError, WeightsError
 
 if TYPE_CHECKING:

@@ -23,15 +23,14 @@ from jobs.train_autoencoder import check_autoencoder_data
 from jobs.train_classifier import check_classifier_data
 from jobs.train_detector import check_detector_data
 from jobs.train_memory import check_memory_data, run_memory
+from jobs.train_normals_spec import AutoencoderTrainSpec, MemoryTrainSpec
+from jobs.train_record import TrainResult
 from jobs.train_segmenter import check_segmenter_data
 from jobs.train_spec import (
-    AutoencoderTrainSpec,
     ClassifierTrainSpec,
     DetectorTrainSpec,
     EpochsTrainSpec,
-    MemoryTrainSpec,
     SegmenterTrainSpec,
-    TrainResult,
     TrainSpec,
 )
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, load_run

@@ -21,8 +21,8 @@ from cvcore.train.reconstruct import LossModule, ViewOptions, autoencoder_loss, 
 from cvcore.train.stream import stream_batches
 from jobs.plan import Plan, choose_images_per_unit
 from jobs.train_images import ImageFeed, pin_images, read_split
+from jobs.train_normals_spec import AutoencoderTrainSpec
 from jobs.train_run import optimize_options
-from jobs.train_spec import AutoencoderTrainSpec
 
 MIN_IMAGES = 10
 WINDOW = 1024

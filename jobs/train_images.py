@@ -23,7 +23,7 @@ from jobs.stages.decode import DecodeStage, Quarantine, decoded_units
 from jobs.stages.guard import InputBounds
 from jobs.stages.rows import canvas_array
 from jobs.storage import BucketMissing, ObjectInfo, join, open_store
-from jobs.train_spec import NormalsTrainSpec
+from jobs.train_normals_spec import NormalsTrainSpec
 
 DECODE_CPUS = 0.25
 PARTS = ("train", "held-out")

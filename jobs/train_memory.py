@@ -18,8 +18,10 @@ from jobs.model_files import pin_of, read_part
 from jobs.outcome import JobFailed
 from jobs.storage import base_name, join, open_store
 from jobs.storage.roots import VARIABLE
+from jobs.train_catalog import build_train_spec
 from jobs.train_images import ImageFeed, pin_images, read_split
-from jobs.train_spec import MemoryTrainSpec, TrainResult, build_train_spec
+from jobs.train_normals_spec import MemoryTrainSpec
+from jobs.train_record import TrainResult
 from jobs.train_state import CHECKPOINT_NAME
 
 BATCH = 16

@@ -15,7 +15,8 @@ from cvcore.train.batches import Shard, steps_per_epoch
 from cvcore.train.epochs import EpochReport, ShareScore, Standing
 from cvcore.train.progress import GRAD_CLIP, WEIGHT_DECAY, OptimizeOptions, Progress, Terms
 from jobs.storage import join, open_store
-from jobs.train_spec import DatasetTrainSpec, EpochRecord, EpochsTrainSpec
+from jobs.train_record import EpochRecord
+from jobs.train_spec import DatasetTrainSpec, EpochsTrainSpec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, save_run
 
 AVERAGE_DECAY, RECENT_SHARE = 0.998, 10

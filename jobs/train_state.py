@@ -14,7 +14,8 @@ import torch
 from cvcore.errors import SpecError
 from cvcore.train.epochs import Standing
 from jobs.storage import ObjectMissing, join, open_store
-from jobs.train_spec import HISTORY_NAME, EpochRecord, EpochsTrainSpec
+from jobs.train_record import HISTORY_NAME, EpochRecord
+from jobs.train_spec import EpochsTrainSpec
 
 CHECKPOINT_NAME = "model.safetensors"
 STATE_NAME = "_veedor/train-state.pt"

@@ -6,7 +6,8 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
-from jobs.train_spec import EpochRecord, EpochsTrainSpec
+from jobs.train_record import EpochRecord
+from jobs.train_spec import EpochsTrainSpec
 from jobs.train_state import read_history
 
 OnEpoch = Callable[[EpochRecord], None]

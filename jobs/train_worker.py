@@ -19,18 +19,13 @@ from cvcore.train.epochs import START
 from cvcore.train.progress import LossIsNotFiniteError
 from jobs.storage.roots import VARIABLE
 from jobs.train_autoencoder import AutoencoderRun
+from jobs.train_catalog import build_train_spec
 from jobs.train_classifier import ClassifierRun
 from jobs.train_detector import DetectorRun
+from jobs.train_normals_spec import AutoencoderTrainSpec
 from jobs.train_run import TrainRun, keep_epoch, keep_finish
 from jobs.train_segmenter import SegmenterRun
-from jobs.train_spec import (
-    AutoencoderTrainSpec,
-    ClassifierTrainSpec,
-    DetectorTrainSpec,
-    EpochsTrainSpec,
-    SegmenterTrainSpec,
-    build_train_spec,
-)
+from jobs.train_spec import ClassifierTrainSpec, DetectorTrainSpec, EpochsTrainSpec, SegmenterTrainSpec
 from jobs.train_state import load_run
 
 

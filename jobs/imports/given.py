@@ -82,6 +82,8 @@ class Place:
         try:
             return target, self.store.read(target)
         except ObjectMissing as error:
+            if target == self.uri:
+                raise SpecError(f"there is no file {self.uri}") from error
             raise SpecError(f"{self.uri} is no {' or '.join(suffixes)} file and holds no {name}") from error
 
     def files(self, suffix: str) -> list[str]:

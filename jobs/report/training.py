@@ -17,7 +17,7 @@ from jobs.report.plot import Axis, Plot, Series, draw_plot
 from jobs.report.views import Counter
 from jobs.run_folder import RunFolder
 from jobs.storage import ObjectMissing, Store, base_name, join
-from jobs.train_spec import HISTORY_NAME, EpochRecord
+from jobs.train_record import HISTORY_NAME, EpochRecord
 from jobs.visible import visible
 
 TEMPLATE = "training.html.j2"

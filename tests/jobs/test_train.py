@@ -25,8 +25,9 @@ from cvcore.train.samples import load_samples
 from jobs.train import run_train
 from jobs.train_data import read_splits
 from jobs.train_detector import DetectorProgress, DetectorRun, prepare_run
+from jobs.train_record import EpochRecord
 from jobs.train_run import keep_epoch
-from jobs.train_spec import DetectorTrainSpec, EpochRecord
+from jobs.train_spec import DetectorTrainSpec
 from jobs.train_state import STATE_NAME, load_run, read_history
 from tests.s3_files import new_bucket, upload
 from tests.s3_servers import S3Server

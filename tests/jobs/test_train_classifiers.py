@@ -24,9 +24,10 @@ from cvcore.train.batches import ALONE
 from cvcore.train.epochs import START, only_worker
 from cvcore.train.progress import LossIsNotFiniteError
 from jobs.train import run_train
+from jobs.train_catalog import TRAIN_SPECS
 from jobs.train_classifier import ClassifierRun, check_classifier_data, started_text
 from jobs.train_run import TrainRun, keep_epoch, keep_finish
-from jobs.train_spec import TRAIN_SPECS, ClassifierTrainSpec
+from jobs.train_spec import ClassifierTrainSpec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, load_run
 
 SMALL: dict[str, dict[str, Any]] = {

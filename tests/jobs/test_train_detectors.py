@@ -21,9 +21,10 @@ from cvcore.train.batches import ALONE
 from cvcore.train.epochs import START, only_worker
 from cvcore.types import DetectOptions
 from jobs.train import run_train
+from jobs.train_catalog import TRAIN_SPECS, build_train_spec
 from jobs.train_detector import DetectorRun, check_detector_data, prepare_run
 from jobs.train_run import average_decay, keep_epoch, keep_finish
-from jobs.train_spec import TRAIN_SPECS, DetectorTrainSpec, build_train_spec
+from jobs.train_spec import DetectorTrainSpec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun, load_run
 from jobs.train_views import run_options
 

@@ -19,15 +19,11 @@ from cvcore.train.batches import ALONE
 from cvcore.train.epochs import START
 from jobs.train import TrainingError, run_train
 from jobs.train_autoencoder import AutoencoderRun, check_autoencoder_data
+from jobs.train_catalog import build_train_spec
 from jobs.train_images import ImageFeed, pin_images
+from jobs.train_normals_spec import AutoencoderTrainSpec, MemoryTrainSpec
+from jobs.train_record import EpochRecord, TrainResult
 from jobs.train_run import keep_epoch
-from jobs.train_spec import (
-    AutoencoderTrainSpec,
-    EpochRecord,
-    MemoryTrainSpec,
-    TrainResult,
-    build_train_spec,
-)
 from jobs.train_state import load_run
 from tests.corpus import good_image
 from tests.data import shared_data

@@ -21,9 +21,10 @@ from cvcore.train.augment import AugmentOptions, augment_mask
 from cvcore.train.batches import ALONE
 from cvcore.train.epochs import START, only_worker
 from cvcore.train.masks import MaskSample, draw_mask, mask_batches
+from jobs.train_catalog import build_train_spec
 from jobs.train_run import keep_epoch, keep_finish
 from jobs.train_segmenter import SegmenterRun, check_segmenter_data
-from jobs.train_spec import SegmenterTrainSpec, build_train_spec
+from jobs.train_spec import SegmenterTrainSpec
 from jobs.train_state import CHECKPOINT_NAME, SavedRun
 
 SMALL: dict[str, dict[str, Any]] = {

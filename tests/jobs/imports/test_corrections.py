@@ -177,11 +177,21 @@ def test_what_is_refused_leaves_nothing(run: Path, change: Any, words: str) -> N
     assert not (run / "corrections").exists()
 
 
-@pytest.mark.parametrize("of", ["coco", "yolo", "voc", "cvat", "label-studio", "fiftyone", "csv", "mot"])
-@pytest.mark.parametrize("other", ["coco", "yolo", "voc", "cvat", "label-studio", "fiftyone", "csv"])
+def test_a_file_that_is_not_there_is_said_to_be_missing(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"there is no file .*mine\.json"):
+        give_back(run, tmp_path / "mine.json", "coco")
+    with pytest.raises(SpecError, match=r"mine is no \.json file and holds no annotations\.json"):
+        give_back(run, tmp_path / "mine", "coco")
+
+
+IMAGE_FORMATS = ("coco", "yolo", "voc", "cvat", "label-studio", "fiftyone", "csv")
+
+
+@pytest.mark.parametrize(
+    ("of", "other"),
+    [(of, other) for of in (*IMAGE_FORMATS, "mot") for other in IMAGE_FORMATS if of != other],
+)
 def test_a_file_of_another_format_is_refused(run: Path, of: str, other: str) -> None:
-    if of == other:
-        return
     source = exported(run, other)
     files = {"coco": "annotations.json", "label-studio": "tasks.json", "fiftyone": "labels.json"}
     if other in files and of in files:

@@ -26,7 +26,7 @@ from jobs.run_folder import JobRecord, RunFolder
 from jobs.schemas import score_schema
 from jobs.sink import encode_part
 from jobs.storage import ObjectInfo, open_store
-from jobs.train_spec import EpochRecord
+from jobs.train_record import EpochRecord
 from tests.browsers import open_browser, quiet_page
 from tests.plates import plate
 

@@ -13,7 +13,7 @@ from cvcore.checkpoint import save_checkpoint
 from cvcore.errors import SpecError
 from jobs.report.build import write_report
 from jobs.report.training import best_epoch, held_out_plot, training_plots
-from jobs.train_spec import EpochRecord
+from jobs.train_record import EpochRecord
 from tests.browsers import open_browser, quiet_page
 
 HOSTILE = "<script>document.title='owned'</script>"
