@@ -9,7 +9,8 @@ import pyarrow as pa
 ROWS, TRACKS, CORRECTIONS = "run_rows", "run_tracks", "run_corrections"
 """What views select from: rows as they lie in the run, its table of tracks, what was imported into it."""
 
-_BOXES = ("detections", "proposals")
+_LISTS = ("detections", "proposals", "labels", "classes")
+"""Columns that hold several things of an input; each is a view."""
 _ANOMALIES = ("anomaly_score", "anomaly_raw", "is_anomaly", "brightness", "contrast")
 _CORNERS = ", ".join(f"{{0}}.box[{k}] as {name}" for k, name in enumerate(("x0", "y0", "x1", "y1"), 1))
 
@@ -22,18 +23,19 @@ def run_views(rows: pa.Schema, tables: Collection[str]) -> dict[str, str]:
         tables: which of `ROWS`, `TRACKS` and `CORRECTIONS` there are.
 
     Views:
-        images: a row an input: what the run says of it but its boxes, and how many those are.
+        images: a row an input: what the run says of it but what the next ones list, and how many those are.
         failures: of inputs that failed, why.
         detections, proposals: a row a box; `number` counts an input's boxes from 0, as the run has them.
+        labels, classes: likewise, of what a classifier or a segmenter says of an input.
         anomalies, embeddings: of scans and of embed jobs.
         tracks: as `tracks.parquet` has them.
         corrections: what was imported, the latest of each input.
         reviewed: detections with the corrections applied.
     """
     views = {"images": _images(rows), "failures": _failures()}
-    for name in _BOXES:
+    for name in _LISTS:
         if name in rows.names:
-            views[name] = _boxes(name, rows.field(name).type.value_type)
+            views[name] = _listed(name, rows.field(name).type.value_type)
     if "anomaly_score" in rows.names:
         views["anomalies"] = _columns([name for name in _ANOMALIES if name in rows.names])
     if "embedding" in rows.names:
@@ -47,8 +49,8 @@ def run_views(rows: pa.Schema, tables: Collection[str]) -> dict[str, str]:
 
 
 def _images(rows: pa.Schema) -> str:
-    wanted = [f'"{name}"' for name in rows.names if name not in _BOXES]
-    wanted += [f"len({name})::int as num_{name}" for name in _BOXES if name in rows.names]
+    wanted = [f'"{name}"' for name in rows.names if name not in _LISTS]
+    wanted += [f"len({name})::int as num_{name}" for name in _LISTS if name in rows.names]
     return f"select {', '.join(wanted)} from {ROWS}"
 
 
@@ -60,10 +62,10 @@ def _columns(names: list[str]) -> str:
     return f"select uri, frame_index, {', '.join(names)} from {ROWS} where status = 'ok'"
 
 
-def _boxes(name: str, box: pa.StructType) -> str:
-    fields = [box.field(k).name for k in range(box.num_fields)]
-    rest = [f"d.{field}" for field in fields if field != "box"]
-    shown = ", ".join([*rest, _CORNERS.format("d")])
+def _listed(name: str, item: pa.StructType) -> str:
+    fields = [item.field(k).name for k in range(item.num_fields)]
+    fields.sort(key=lambda field: field == "box")  # last
+    shown = ", ".join(_CORNERS.format("d") if field == "box" else f"d.{field}" for field in fields)
     return (
         f"select uri, frame_index, number::int as number, {shown} from (select uri, frame_index, "
         f"unnest({name}) as d, unnest(range(len({name}))) as number from {ROWS})"

@@ -6,10 +6,14 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
 import pytest
 
 from cvcore.errors import SpecError
 from jobs.query.session import open_query
+from jobs.query.views import ROWS, run_views
+from jobs.schemas import classify_schema, segment_schema
 from jobs.storage import Access
 from tests.cluster.test_cli_mistakes import run as veedor
 from tests.conftest import point_at
@@ -42,6 +46,28 @@ def test_a_box_is_four_columns_and_has_its_place_in_the_image(run: Path, tmp_pat
         for number, each in enumerate(row["detections"] or ())
     ]
     assert sorted((*row[:-1], list(row[-1])) for row in found) == sorted(expected)  # type: ignore[call-overload]
+
+
+def test_labels_and_classes_are_rows_of_their_own() -> None:
+    row = {"uri": "a.png", "status": "ok"}
+    labels = [{"label": "cat", "label_id": 1, "score": 0.75}, {"label": "dog", "label_id": 0, "score": 0.25}]
+    classes = [{"label": "cell", "label_id": 1, "pixels": 12}]
+    for schema, name, given in (
+        (classify_schema(), "labels", labels),
+        (segment_schema(), "classes", classes),
+    ):
+        rows = pa.Table.from_pylist(
+            [row | {name: given}, {"uri": "b.png", "status": "decode"}], schema=schema
+        )
+        views = run_views(schema, ())
+        with duckdb.connect() as database:
+            database.register(ROWS, rows)
+            found = database.sql(views[name])
+            assert found.columns[:3] == ["uri", "frame_index", "number"]
+            assert found.columns[3:] == list(given[0])
+            assert [line[3:] for line in found.fetchall()] == [tuple(each.values()) for each in given]
+            counted = database.sql(f"select uri, num_{name} from ({views['images']})").fetchall()
+        assert counted == [("a.png", len(given)), ("b.png", None)]
 
 
 def test_empty_and_failed_are_two_things(run: Path) -> None:
