@@ -33,6 +33,11 @@ class FetchedModel:
     digests: dict[str, str]
 
 
+def names_folder(name: str) -> bool:
+    """Whether a model's name is a folder: it has a slash, or is no entry of the catalogue and lies here."""
+    return not is_cfg(name) and ("/" in name or (name not in CATALOG and Path(name).is_dir()))
+
+
 def model_folder(name: str) -> str:
     """The folder of a trained model that is named by it, or by its checkpoint.
 
@@ -41,10 +46,9 @@ def model_folder(name: str) -> str:
     """
     if name.endswith(CHECKPOINT_SUFFIX):
         return resolve_location(name).rpartition("/")[0]
-    if "/" not in name or is_cfg(name):
+    if not names_folder(name):
         raise ModelError(
             f"{name!r} is no trained model: name the --out of veedor train, or its .safetensors file"
-            + (f" (./{name} for a folder here)" if name not in CATALOG else "")
         )
     return resolve_location(name).rstrip("/")
 
@@ -62,7 +66,7 @@ def fetch_model(section: ModelSection, access: Access) -> FetchedModel:
             raise ModelError(f"{name} needs its weights: add --weights with the .weights file made for it")
     elif name.endswith(CHECKPOINT_SUFFIX):
         weights_ref, name = weights_ref or name, ""
-    elif "/" in name:
+    elif names_folder(name):
         location = f"{model_folder(name)}/model{CHECKPOINT_SUFFIX}"
         weights_ref, name = weights_ref or location, ""
     else:
