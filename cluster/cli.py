@@ -19,7 +19,6 @@ from cluster.options import Endpoint, Json, Profile, Region, SpeedSeconds
 from cluster.propose_command import propose
 from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
-from cluster.segment_command import segment
 from cluster.train_command import train
 
 app = typer.Typer(
@@ -40,7 +39,7 @@ JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Models and samples",
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    JOBS: (annotate, segment, track, propose, run),
+    JOBS: (annotate, track, propose, run),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
@@ -136,7 +135,7 @@ def evaluate(
     )
     from cluster.segment_listing import print_maps
     from jobs.evaluate_anomalies import evaluate_anomalies, is_scan_folder
-    from jobs.evaluate_maps import evaluate_maps_of, is_segment_run
+    from jobs.evaluate_maps import evaluate_maps_of, holds_maps
     from jobs.evaluate_proposals import evaluate_proposal_run, is_propose_run
     from jobs.storage import Access
 
@@ -168,7 +167,7 @@ def evaluate(
             from jobs.evaluate import evaluate_run
 
             print_evaluation(evaluate_run(run, truth, access=access), as_json=as_json)
-        elif is_segment_run(run, access):
+        elif holds_maps(run, access):
             print_maps(evaluate_maps_of(run, truth, access=access), as_json=as_json)
         elif is_scan_folder(run, access):
             print_anomalies(evaluate_anomalies(run, truth, access=access), as_json=as_json)

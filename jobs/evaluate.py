@@ -14,6 +14,11 @@ from jobs.run_folder import RunFolder, part_number
 from jobs.sink import decode_part
 from jobs.storage import Access, join, open_store, resolve_location
 
+_OTHERS = {
+    "labels": "a classifier's run, with labels",
+    "map": "a segmenter's run, with class maps, which a dataset of masks is compared with",
+}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -80,16 +85,19 @@ def read_truth(location: str, access: Access) -> dict[str, Any]:
     return content
 
 
-def iter_rows(folder: RunFolder, access: Access) -> Iterator[dict[str, Any]]:
-    """All rows of a run; raises `SpecError` where there are none."""
+def iter_rows(folder: RunFolder, access: Access, *, column: str = "detections") -> Iterator[dict[str, Any]]:
+    """All rows of a run; raises `SpecError` where there are none, or none that have `column`."""
     store = open_store(folder.uri, access)
     names = [name for name in store.list_names(folder.data) if part_number(name) is not None]
     if not names:
         raise SpecError(f"{folder.uri} holds no results: is it the --out of an annotate job?")
     for name in names:
         table = decode_part(store.read(join(folder.data, name)))
-        if "labels" in table.column_names:
-            raise SpecError(f"{folder.uri} is a classifier's run, with labels and no boxes")
+        if column not in table.column_names:
+            other = next(
+                (what for name, what in _OTHERS.items() if name in table.column_names), "another run"
+            )
+            raise SpecError(f"{folder.uri} is {other}, without {column}")
         yield from table.to_pylist()
 
 

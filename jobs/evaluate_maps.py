@@ -1,4 +1,4 @@
-"""Measuring a segment run against a dataset of masks."""
+"""Measuring a segmenter's run against a dataset of masks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from cvcore.errors import SpecError
 from cvcore.metrics.segmentation import SegmentationMetrics, SegmentationScores
 from jobs.evaluate import iter_rows
 from jobs.masks import open_masks
-from jobs.run_folder import RunFolder, read_job
-from jobs.storage import Access, open_store, resolve_location
+from jobs.query.dataset import parquet_schema
+from jobs.run_folder import RunFolder, part_number, read_job
+from jobs.storage import Access, join, open_store, resolve_location
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,14 @@ class MapEvaluation:
     num_failed: int
 
 
-def is_segment_run(run: str, access: Access) -> bool:
-    """Whether a folder is the --out of a segment job."""
+def holds_maps(run: str, access: Access) -> bool:
+    """Whether a folder is the --out of an annotate job with a segmenter, of which some part is published."""
     folder = RunFolder(resolve_location(run).rstrip("/"))
-    record = read_job(folder, open_store(folder.uri, access))
-    return record is not None and record.job == "segment"
+    store = open_store(folder.uri, access)
+    if read_job(folder, store) is None:
+        return False
+    part = next((name for name in store.list_names(folder.data) if part_number(name) is not None), None)
+    return part is not None and "map" in parquet_schema(join(folder.data, part), store).names
 
 
 def evaluate_maps_of(run: str, truth: str, *, access: Access) -> MapEvaluation:
@@ -46,7 +50,7 @@ def evaluate_maps_of(run: str, truth: str, *, access: Access) -> MapEvaluation:
     """
     folder = RunFolder(resolve_location(run).rstrip("/"))
     record = read_job(folder, open_store(folder.uri, access))
-    assert record is not None, "is_segment_run has looked"
+    assert record is not None, "holds_maps has looked"
     source = open_masks(truth, access)
     dataset = source.read()
     labels = tuple(record.model["labels"])
@@ -56,7 +60,7 @@ def evaluate_maps_of(run: str, truth: str, *, access: Access) -> MapEvaluation:
     wanted = {PurePosixPath(image.name).parts: image for image in dataset.images}
     lengths = sorted({len(parts) for parts in wanted}, reverse=True)
     seen = failed = 0
-    for row in iter_rows(folder, access):
+    for row in iter_rows(folder, access, column="map"):
         parts = PurePosixPath(row["uri"]).parts
         image = next((wanted[parts[-n:]] for n in lengths if parts[-n:] in wanted), None)
         if image is None:

@@ -55,7 +55,7 @@ def evaluate_segmenter(model: Segmenter, data: str, split: str, *, access: Acces
     """Run a model, on its device and in eval mode, over a split's images, a batch in memory at a time.
 
     Args:
-        model: looks at whole images, as `veedor segment` without tiles does.
+        model: looks at whole images, as `veedor annotate` without tiles does.
         data: a dataset with masks, see `jobs.masks.open_masks`.
         split: of it; `all` for everything.
         access: to storage.

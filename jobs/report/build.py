@@ -24,7 +24,6 @@ REPORT_NAME = "report.html"
 NO_PAGE = {
     "scan": "one scan: name the folder of all, the --out of veedor scan",
     "calibrate": "a calibration: veedor calibrate says what there is to say of it",
-    "segment": "a segment job: its maps are in its rows, and where --maps wrote them",
     "denoise": "a denoise job: its pictures are in its rows, and where --images wrote them",
     "compress": "a compress job, which has codes alone: veedor decompress writes what they stand for",
     "propose": "a propose job, which has boxes alone, in its rows: veedor evaluate --truth measures them",
