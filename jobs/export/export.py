@@ -39,6 +39,7 @@ WRITERS: Mapping[str, type[Writer]] = {
     "fiftyone": FiftyOneWriter,
     "csv": CsvWriter,
 }
+MASKS = ("rle", "polygons")
 BY_VIDEO = ("cvat", "mot")
 FAILURES, QUEUE = "failures.csv", "queue.csv"
 ALL = Choice()
@@ -55,6 +56,7 @@ class Options:
         seed: of what is drawn.
         partial: whether a run that is not finished may be exported.
         overwrite: whether what is at `out` is replaced.
+        masks: how COCO's annotations have them: `rle` or `polygons`.
     """
 
     choice: Choice = ALL
@@ -63,6 +65,7 @@ class Options:
     seed: int = 0
     partial: bool = False
     overwrite: bool = False
+    masks: str = "rle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
         raise SpecError(
             f"there is no format {to!r}.{did_you_mean(to, WRITERS)} Formats: {', '.join(WRITERS)}."
         )
-    order = _order(options, to)
+    order, polygons = _order(options, to), _polygons(options, to)
     uri = resolve_location(run)
     store = open_store(uri, access)
     found = read_run(uri, store)
@@ -108,7 +111,7 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
     source = _Source(found, facts, store, options)
     with staged(out, access=access, overwrite=options.overwrite) as folder:
         sink = Sink(folder)
-        writer = writer_of(sink, facts)
+        writer = CocoWriter(sink, facts, polygons=True) if polygons else writer_of(sink, facts)
         counts = _write(writer, source, folder, order)
         writer.close()
         counts["not_looked_at"] = found.record.num_inputs - counts["inputs"]
@@ -129,6 +132,17 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     kept = {name: counts[name] for name in ("looked_at", "empty", "failed", "not_looked_at", "detections")}
     return Exported(resolve_location(out), to, **kept, losses=losses)
+
+
+def _polygons(options: Options, to: str) -> bool:
+    if options.masks not in MASKS:
+        raise SpecError(
+            f"there is no form of masks {options.masks!r}.{did_you_mean(options.masks, MASKS)} "
+            f"Forms: {', '.join(MASKS)}."
+        )
+    if options.masks != "rle" and to != "coco":
+        raise SpecError(f"coco alone has masks in several forms: leave masks out, {to} has its own")
+    return options.masks == "polygons"
 
 
 def _order(options: Options, to: str) -> Order | None:
