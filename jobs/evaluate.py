@@ -10,6 +10,7 @@ from typing import Any
 
 from cvcore.errors import SpecError
 from cvcore.metrics.detection import DetectionMetrics, evaluate_detections
+from cvcore.metrics.mask_quality import MaskQuality, assess_masks
 from jobs.run_folder import RunFolder, part_number
 from jobs.sink import decode_part
 from jobs.storage import Access, join, open_store, resolve_location
@@ -22,12 +23,16 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A run's metrics; `num_images` are those that ground truth and run have in common."""
+    """A run's metrics; `num_images` are those that ground truth and run have in common.
+
+    `masks` are of a run that has some.
+    """
 
     metrics: DetectionMetrics
     num_images: int
     num_missing: int
     num_failed: int
+    masks: MaskQuality | None = None
 
 
 def evaluate_run(run: str, truth: str, *, access: Access) -> Evaluation:
@@ -54,7 +59,8 @@ def evaluate_run(run: str, truth: str, *, access: Access) -> Evaluation:
     if not seen:
         raise SpecError(f"no image of {truth} is in the run {run}: file names are compared from their end")
     metrics = evaluate_detections(ground_truth, found)
-    return Evaluation(metrics, len(seen), len(ground_truth["images"]) - len(seen), failed)
+    masks = assess_masks(ground_truth, found) if any("segmentation" in each for each in found) else None
+    return Evaluation(metrics, len(seen), len(ground_truth["images"]) - len(seen), failed, masks)
 
 
 class ImageIndex:
@@ -105,9 +111,11 @@ def _coco_results(row: dict[str, Any], image_id: int, categories: dict[str, int]
     for detection in row["detections"] or ():
         if detection["label"] in categories:
             x0, y0, x1, y1 = detection["box"]
+            mask = detection.get("mask")
             yield {
                 "image_id": image_id,
                 "category_id": categories[detection["label"]],
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "score": detection["score"],
+                **({} if mask is None else {"segmentation": mask}),
             }

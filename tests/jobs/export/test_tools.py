@@ -237,3 +237,14 @@ def test_label_studio_accepts_the_predictions(tmp_path: Path) -> None:
     wrong = tasks[0]["predictions"][0]
     wrong["result"][0]["value"]["rectanglelabels"] = ["ship"]
     assert setup.validate_prediction(wrong, return_errors=True) != []
+
+
+@pytest.mark.parametrize("form", ["rle", "polygons"])
+def test_a_run_is_measured_by_its_masks_too(form: str, tmp_path: Path) -> None:
+    rows = make_rows(tmp_path, masks=True)
+    out = export(tmp_path, rows, "coco", Options(masks=form), masks=True)
+    found = evaluate_run(str(tmp_path / "run"), str(out / "annotations.json"), access=Access())
+    assert found.masks is not None
+    assert found.masks.metrics is not None
+    assert found.masks.metrics.ap == pytest.approx(1.0)
+    assert found.masks.metrics.num_objects == found.metrics.num_objects
