@@ -22,6 +22,8 @@ NAMES = {
     "localization_error": "localisation error",
     "ap50": "mAP@0.5",
     "ap": "mAP@[0.5:0.95]",
+    "mask_ap50": "mask mAP@0.5",
+    "mask_ap": "mask mAP@[0.5:0.95]",
     "miou": "mIoU",
     "loss": "loss",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from cvcore.detect.base import Detector, ProposalDetector, TrainableDetector
 from cvcore.metrics.detection import DetectionMetrics, evaluate_detections
+from cvcore.metrics.mask_quality import assess_masks
 from cvcore.ops.masks import encode_rle
 from cvcore.train.batches import Batch
 from cvcore.train.progress import Terms
@@ -57,7 +59,20 @@ def detector_loss(
     return compute
 
 
-def evaluate(model: Detector, dataset: Dataset, *, batch_size: int = 16) -> DetectionMetrics:
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """COCO metrics of boxes, and of masks where the model learns them."""
+
+    boxes: DetectionMetrics
+    masks: DetectionMetrics | None = None
+
+    @property
+    def score(self) -> float:
+        """What the best epoch is chosen by: the average precision at an IoU of 0.5, of masks if there are."""
+        return (self.masks or self.boxes).ap50
+
+
+def evaluate(model: Detector, dataset: Dataset, *, batch_size: int = 16) -> HeldOut:
     """COCO metrics of `model`, which must be in eval mode, on every sample of `dataset`."""
     device = next(model.parameters()).device
     found: list[dict[str, Any]] = []
@@ -67,7 +82,8 @@ def evaluate(model: Detector, dataset: Dataset, *, batch_size: int = 16) -> Dete
         results = _predict(model, canvases, samples)
         for sample, detections in zip(samples, results, strict=True):
             found += coco_results(sample.image_id, detections, category_ids=dataset.category_ids)
-    return evaluate_detections(dataset.document, found)
+    boxes = evaluate_detections(dataset.document, found)
+    return HeldOut(boxes, assess_masks(dataset.document, found).metrics if model.makes_masks else None)
 
 
 @torch.inference_mode()
