@@ -228,8 +228,6 @@ def _print_result(result: RunResult) -> None:
         lines.append(f"Results: {join(result.uri, 'data')}")
     if "embeddings" in counts:
         lines.append(f"Next:    veedor index {result.uri} --out FOLDER")
-    elif "maps" in counts:
-        lines.append(f"Next:    veedor evaluate {result.uri} --truth MASKS")
     elif "proposals" in counts:
         lines.append(f"Next:    veedor evaluate {result.uri} --truth annotations.json")
     elif not {"pictures", "codes"} & counts.keys():

@@ -13,7 +13,7 @@ from jobs.report.cards import ReadPicture, fetch_rows, make_cards
 from jobs.report.frames import FramePictures
 from jobs.report.gallery import DEFAULT_SIZES, Candidate, ShelfName, make_shelves, offer_all
 from jobs.report.page import PageContent, render_page
-from jobs.report.rows import RowBatch, iter_batches
+from jobs.report.rows import Kind, RowBatch, iter_batches
 from jobs.report.run import Decoding, Run, read_decoding, read_run
 from jobs.report.statistics import Statistics, measure
 from jobs.report.training import build_training_report, is_training_folder
@@ -30,6 +30,14 @@ NO_PAGE = {
     "embed": "an embed job, which has vectors alone: make an index of it, and search that",
 }
 """Jobs whose runs have no report of their own, and what to do."""
+
+
+WITHOUT_SHELVES: dict[Kind, tuple[ShelfName, ...]] = {
+    "detections": (),
+    "labels": ("empty",),
+    "classes": ("uncertain",),
+}
+"""Tabs that say nothing: each classified image has a label, and a share of pixels is no probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +59,8 @@ def survey_run(run: Run, store: Store, *, sizes: dict[ShelfName, int] | None = N
             offer_all(shelves, batch, part=part, first_row=first_row)
             first_row += len(batch)
     chosen = {shelf.name: shelf.choose() for shelf in shelves}
-    if statistics.is_classified:  # each has a label
-        chosen.pop("empty", None)
+    for name in WITHOUT_SHELVES[statistics.kind]:
+        chosen.pop(name, None)
     return Survey(statistics, chosen)
 
 

@@ -91,8 +91,27 @@ def test_maps_are_measured_against_masks(done: Path) -> None:
     found = json.loads(result.output)
     assert (found["num_images"], found["num_failed"]) == (2, 1)
     assert 0 < found["metrics"]["mean_iou"] < 1
-    shown = run("evaluate", done / "run", "--truth", done / "data")
+    shown = run("evaluate", done / "run", "--truth", done / "data", "--out", done / "evaluation")
     assert "mIoU" in shown.output
+    content = json.loads((done / "evaluation" / "evaluation.json").read_text())
+    assert content["metrics"] == found["metrics"]
+    page = (done / "evaluation" / "report.html").read_text()
+    assert "1 image failed in the run" in page
+    assert page.count('class="map-card"') == 2
+
+
+def test_maps_are_measured_on_a_split_of_the_masks(done: Path) -> None:
+    whole, split, nothing = (
+        run("evaluate", done / "run", "--truth", done / "data", "--json", *options)
+        for options in ((), ("--split", "train"), ("--split", "other"))
+    )
+    assert json.loads(whole.output)["num_images"] == 2
+    assert nothing.exit_code == EXIT_USAGE
+    assert "no split 'other'" in nothing.output
+    if split.exit_code == 0:  # which images are drawn depends on the names alone
+        assert json.loads(split.output)["num_images"] <= 2
+    else:
+        assert "no image of" in split.output
 
 
 @pytest.mark.parametrize("options", [("--tile", "64", "--overlap", "8"), ("--maps", "maps")])
