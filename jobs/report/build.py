@@ -26,17 +26,12 @@ NO_PAGE = {
     "calibrate": "a calibration: veedor calibrate says what there is to say of it",
     "denoise": "a denoise job: its pictures are in its rows, and where --images wrote them",
     "compress": "a compress job, which has codes alone: veedor decompress writes what they stand for",
-    "propose": "a propose job, which has boxes alone, in its rows: veedor evaluate --truth measures them",
     "embed": "an embed job, which has vectors alone: make an index of it, and search that",
 }
 """Jobs whose runs have no report of their own, and what to do."""
 
 
-WITHOUT_SHELVES: dict[Kind, tuple[ShelfName, ...]] = {
-    "detections": (),
-    "labels": ("empty",),
-    "classes": ("uncertain",),
-}
+WITHOUT_SHELVES: dict[Kind, tuple[ShelfName, ...]] = {"labels": ("empty",), "classes": ("uncertain",)}
 """Tabs that say nothing: each classified image has a label, and a share of pixels is no probability."""
 
 
@@ -59,7 +54,7 @@ def survey_run(run: Run, store: Store, *, sizes: dict[ShelfName, int] | None = N
             offer_all(shelves, batch, part=part, first_row=first_row)
             first_row += len(batch)
     chosen = {shelf.name: shelf.choose() for shelf in shelves}
-    for name in WITHOUT_SHELVES[statistics.kind]:
+    for name in WITHOUT_SHELVES.get(statistics.kind, ()):
         chosen.pop(name, None)
     return Survey(statistics, chosen)
 

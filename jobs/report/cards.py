@@ -20,7 +20,7 @@ from jobs.report.colors import label_color
 from jobs.report.gallery import Candidate
 from jobs.report.map_pictures import map_uri, shrunk
 from jobs.report.pictures import MAX_SIDE_PX, data_uri, decode_small, draw_mask, encode_jpeg
-from jobs.report.rows import kind_of, read_rows, shares_of
+from jobs.report.rows import kind_of, read_rows, shares_of, with_detections
 from jobs.storage import Store, base_name
 from jobs.visible import visible
 
@@ -164,13 +164,13 @@ def _make_card(row: dict[str, Any], rules: PictureRules) -> Card:
 
 
 def _shown(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """What can be shown of a row: its detections, its labels, or the classes in its map."""
+    """What can be shown of a row: its detections or proposals, its labels, or the classes in its map."""
     kind = kind_of(row)
     if kind == "classes":
         return shares_of(row)
     if kind == "labels":
         return [told for told in row["labels"] or () if _finite(told.get("score")) is not None]
-    return [found for found in row.get("detections") or () if drawable(found)]
+    return [found for found in with_detections(row)["detections"] or () if drawable(found)]
 
 
 def drawable(detection: Mapping[str, Any]) -> bool:

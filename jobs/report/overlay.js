@@ -89,7 +89,7 @@ function drawStage(card, { shown, wanted, tags }) {
   image.src = card.picture;
   image.alt = "";
   image.decoding = "async";
-  if (data.found !== "detection") {
+  if (data.found === "label" || data.found === "class") {
     frame.append(image);
     if (card.map) {
       const map = element("img", "map");

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from jobs.report import text, views
 from jobs.report.cards import Card, Place
 from jobs.report.gallery import Candidate, ShelfName
-from jobs.report.rows import Kind
+from jobs.report.rows import NOUNS, Kind
 from jobs.report.run import Run
 from jobs.report.statistics import Statistics
 from jobs.report.videos import VideoView
@@ -46,7 +46,6 @@ TABS: dict[ShelfName, tuple[str, str]] = {
 }
 
 ABOUTS: dict[Kind, dict[ShelfName, str]] = {
-    "detections": {},
     "labels": {
         "highest": "The {nouns} whose likeliest label is surest, labels taking turns.",
         "lowest": "The {nouns} whose likeliest label is least sure.",
@@ -60,13 +59,8 @@ ABOUTS: dict[Kind, dict[ShelfName, str]] = {
     },
 }
 """What tabs are about, by what a run holds, where that differs."""
-FOUND: dict[Kind, str] = {"detections": "detection", "labels": "label", "classes": "class"}
-LEAST: dict[Kind, str] = {
-    "detections": "Min score",
-    "labels": "Min probability",
-    "classes": "Min share",
-}
-"""What the filter by score is called."""
+LEAST: dict[Kind, str] = {"labels": "Min probability", "classes": "Min share"}
+"""What the filter by score is called, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +99,9 @@ def render_page(content: PageContent) -> str:
         attempts=[views.attempt_row(attempt) for attempt in run.attempts],
         spec=json.dumps(run.record.spec, indent=2, ensure_ascii=False),
         statistics=statistics,
-        least=LEAST[statistics.kind],
+        least=LEAST.get(statistics.kind, "Min score"),
+        has_boxes=statistics.kind in ("detections", "proposals"),
+        found=NOUNS[statistics.kind],
         has_overlays=any(card.map or any(card.masks) for card in content.cards.values()),
         videos=content.videos,
         num_more_videos=content.num_more_videos,
@@ -141,12 +137,12 @@ def _page_data(content: PageContent, rows: Sequence[views.LabelRow]) -> dict[str
     rows = [*rows, *views.unlisted_rows({name: k for name, k in shown.items() if name not in listed})]
     label_index = {row.name: i for i, row in enumerate(rows)}
     abouts = {name: about for name, (_, about) in TABS.items()}
-    abouts |= ABOUTS[statistics.kind]
+    abouts |= ABOUTS.get(statistics.kind, {})
     places = list(content.cards)
     number = {place: i for i, place in enumerate(places)}
     return {
         "noun": noun,
-        "found": FOUND[statistics.kind],
+        "found": NOUNS[statistics.kind],
         "scored": views.scored_by(statistics, noun),
         "labels": [
             {"name": r.name, "color": r.color, "ink": r.ink, "count": r.count, "hist": r.histogram}
