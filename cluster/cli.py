@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.anomaly_commands import calibrate, scan, threshold
+from cluster.cluster_commands import down, up
 from cluster.compare_command import compare
 from cluster.dataset_commands import dataset_app
 from cluster.exchange_commands import export_run, import_run
@@ -20,6 +21,7 @@ from cluster.propose_command import propose
 from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.segment_command import segment
+from cluster.submit_commands import submit
 from cluster.train_command import train
 
 app = typer.Typer(
@@ -30,8 +32,9 @@ app = typer.Typer(
     help="Annotate large image and video datasets on Ray, track what moves in them, and scan what is new for "
     "anomalies: from a folder or bucket, through a model, into Parquet.",
 )
-JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
+JOBS, CLUSTERS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Jobs",
+    "Clusters",
     "Anomalies",
     "Search by example",
     "Pictures by autoencoders",
@@ -41,6 +44,7 @@ JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     JOBS: (annotate, segment, track, propose, run),
+    CLUSTERS: (up, submit, down),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OVER_LIMIT, EXIT_USAGE, fail, interrupt
+from cluster.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OVER_LIMIT, EXIT_USAGE, interrupt, usage_errors
 from cluster.options import (
     Actors,
     Address,
@@ -43,6 +43,7 @@ from cluster.options import (
 from cvcore.errors import VeedorError
 
 if TYPE_CHECKING:
+    from cluster.console import Display
     from jobs.outcome import RunResult
 
 
@@ -174,19 +175,10 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Run a job from a spec file; the same file runs on a laptop and on a cluster."""
-    from jobs.spec import MAX_SPEC_CHARS, load_yaml
+    from jobs.spec import load_file
 
-    try:
-        with spec.open(encoding="utf-8") as file:
-            text = file.read(MAX_SPEC_CHARS + 1)
-    except OSError as error:
-        fail(f"cannot read {spec}: {error.strerror}", as_json=as_json)
-    except UnicodeDecodeError:
-        fail(f"cannot read {spec}: it is not UTF-8 text", as_json=as_json)
-    try:
-        content = load_yaml(text, name=str(spec))
-    except VeedorError as error:
-        fail(str(error), as_json=as_json)
+    with usage_errors(as_json=as_json):
+        content = load_file(spec)
     run_content(content, name=str(spec), address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
 
 
@@ -198,11 +190,13 @@ def run_content(
     as_json: bool,
     verbose: bool,
     name: str = "the command line",
+    display: Display | None = None,
     **more: Any,
 ) -> RunResult | None:
     """Run the job of a spec's content, tell of it, and exit with its code where it is not 0.
 
-    `more` goes to the job beside its spec: what no record may hold. A dry run has no result.
+    `display` is told in place of the one that fits the output. `more` goes to the job beside its spec: what
+    no record may hold. A dry run has no result.
     """
     from cluster.console import open_display
     from cluster.last_words import last_words
@@ -210,7 +204,7 @@ def run_content(
     from jobs.outcome import JobFailed
     from jobs.spec import validate_spec
 
-    display = open_display(as_json=as_json)
+    display = display or open_display(as_json=as_json)
     try:
         job = find_job(content)
         spec = validate_spec(content, job.spec, name=name)

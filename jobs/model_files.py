@@ -53,6 +53,23 @@ def model_folder(name: str) -> str:
     return resolve_location(name).rstrip("/")
 
 
+def located(section: ModelSection) -> ModelSection:
+    """The same model, its local parts by absolute path: what is relative counts from this folder."""
+    name = section.name
+    if is_cfg(name) or name.endswith(CHECKPOINT_SUFFIX) or names_folder(name):
+        name = resolve_location(name)
+    parts = {
+        part: reference if reference is None or _is_named(reference) else resolve_location(reference)
+        for part, reference in (("weights", section.weights), ("labels", section.labels))
+    }
+    return section.model_copy(update={"name": name, **parts})
+
+
+def _is_named(reference: str) -> bool:
+    """Whether a part is one that torchvision publishes, or that comes along."""
+    return reference.startswith(PUBLISHED) or reference in _SHIPPED
+
+
 def fetch_model(section: ModelSection, access: Access) -> FetchedModel:
     """Read `.cfg`, weights and labels from where the spec says.
 

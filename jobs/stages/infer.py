@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cvcore.image.fit import Fit, plan_fit
 from cvcore.models import ModelSource
+from jobs.resources import LOGICAL_GPUS_VARIABLE
 from jobs.spec import Precision
 from jobs.stages.batching import choose_batch_size, measure_rates
 from jobs.stages.guard import Guard
@@ -35,7 +36,7 @@ class InferStage:
     def __init__(self, model: Any, settings: InferSettings) -> None:
         torch.set_num_threads(settings.threads)
         self._settings = settings
-        self._device = torch.device("cuda" if settings.on_gpu else "cpu")
+        self._device = inference_device(on_gpu=settings.on_gpu)
         source: ModelSource = ray.get(model)
         self._head = make_head(source, settings.task, self._device)
         self._dtype = resolve_precision(settings.precision, self._device)
@@ -141,6 +142,11 @@ def _failure(error: Exception) -> Failure:
     if isinstance(error, torch.OutOfMemoryError):
         return Failure("out_of_memory", f"one image does not fit on the device: {error}")
     return Failure("unexpected", f"{type(error).__name__}: {error}")
+
+
+def inference_device(*, on_gpu: bool) -> torch.device:
+    """Where this process computes: on the CPU too where its node's GPUs are logical."""
+    return torch.device("cuda" if on_gpu and LOGICAL_GPUS_VARIABLE not in os.environ else "cpu")
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
