@@ -6,7 +6,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from cvcore.errors import SpecError, did_you_mean
 from jobs.export.coco import CocoWriter
+from jobs.export.corrected import USES, Corrections, Use, corrected, is_decided, read_corrections
 from jobs.export.csv_tables import CsvWriter
 from jobs.export.cvat import CvatWriter
 from jobs.export.fiftyone import FiftyOneWriter
@@ -40,6 +41,7 @@ WRITERS: Mapping[str, type[Writer]] = {
     "csv": CsvWriter,
 }
 BY_VIDEO = ("cvat", "mot")
+COUNTED = ("looked_at", "empty", "failed", "detections", "undecided")
 FAILURES, QUEUE = "failures.csv", "queue.csv"
 ALL = Choice()
 
@@ -55,6 +57,8 @@ class Options:
         seed: of what is drawn.
         partial: whether a run that is not finished may be exported.
         overwrite: whether what is at `out` is replaced.
+        corrections: whether detections are as people left them (`apply`), and whether that is all there is:
+            `only` the images of which they decided everything.
     """
 
     choice: Choice = ALL
@@ -63,13 +67,15 @@ class Options:
     seed: int = 0
     partial: bool = False
     overwrite: bool = False
+    corrections: str = "ignore"
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
     """What was written: `looked_at` images, of which `empty` hold nothing, and how many were not.
 
-    `losses` says what the format could not hold, and how often it was there.
+    `undecided` images were left out, as nobody decided all of them. `losses` says what the format could not
+    hold, and how often it was there.
     """
 
     uri: str
@@ -79,6 +85,7 @@ class Exported:
     failed: int
     not_looked_at: int
     detections: int
+    undecided: int
     losses: Mapping[str, int]
 
 
@@ -100,12 +107,17 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
             f"there is no format {to!r}.{did_you_mean(to, WRITERS)} Formats: {', '.join(WRITERS)}."
         )
     order = _order(options, to)
+    use = _use(options)
     uri = resolve_location(run)
     store = open_store(uri, access)
     found = read_run(uri, store)
     facts = read_facts(found, store, partial=options.partial)
+    said = None
+    if use != "ignore":
+        said = read_corrections(uri, store)
+        facts = _with_corrections(facts, said)
     _check_labels(options.choice, facts)
-    source = _Source(found, facts, store, options)
+    source = _Source(found, facts, store, options, said)
     with staged(out, access=access, overwrite=options.overwrite) as folder:
         sink = Sink(folder)
         writer = writer_of(sink, facts)
@@ -123,12 +135,13 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
             "min_score": options.choice.min_score,
             "order": order,
             "limit": options.limit,
+            "corrections": use,
             "counts": dict(counts),
             "losses": losses,
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    kept = {name: counts[name] for name in ("looked_at", "empty", "failed", "not_looked_at", "detections")}
-    return Exported(resolve_location(out), to, **kept, losses=losses)
+    names = ("looked_at", "empty", "failed", "not_looked_at", "detections", "undecided")
+    return Exported(resolve_location(out), to, **{name: counts[name] for name in names}, losses=losses)
 
 
 def _order(options: Options, to: str) -> Order | None:
@@ -147,6 +160,31 @@ def _order(options: Options, to: str) -> Order | None:
     if to == "mot":
         raise SpecError("MOT text is of whole videos in their order: leave the order out")
     return order
+
+
+def _use(options: Options) -> Use:
+    use = next((each for each in USES if each == options.corrections), None)
+    if use is None:
+        raise SpecError(
+            f"corrections can be used so: {', '.join(USES)}; not {options.corrections!r}."
+            f"{did_you_mean(options.corrections, USES)}"
+        )
+    return use
+
+
+def _with_corrections(facts: Facts, said: Corrections) -> Facts:
+    """A run's facts with those of its corrections: labels that its model does not have come last."""
+    if not said.places:
+        return facts
+    new = tuple(label for label in said.labels if label not in facts.labels)
+    has_masks = said.table.column("mask").null_count < said.table.num_rows
+    has_tracks = said.table.column("track_id").null_count < said.table.num_rows
+    return replace(
+        facts,
+        labels=facts.labels + new,
+        has_masks=facts.has_masks or has_masks,
+        has_tracks=facts.has_tracks or has_tracks,
+    )
 
 
 def read_facts(run: Run, store: Store, *, partial: bool) -> Facts:
@@ -204,19 +242,34 @@ class _Source:
     facts: Facts
     store: Store
     options: Options
+    said: Corrections | None
 
-    def rows(self, *, masks: bool = True) -> Iterator[ExportRow]:
-        choice = self.options.choice
-        return iter_rows(self.run.parts, self.store, source=self.facts.source, choice=choice, masks=masks)
+    def rows(self, *, masks: bool = True) -> Iterator[ExportRow | None]:
+        """All rows, None for those of which not all was decided where that is asked for."""
+        choice, said = self.options.choice, self.said
+        every = choice if said is None else ALL
+        rows = iter_rows(self.run.parts, self.store, source=self.facts.source, choice=every, masks=masks)
+        if said is None:
+            yield from rows
+            return
+        index = self.facts.label_index
+        for row in rows:
+            mine = said.of((row.uri, row.frame_index))
+            if row.found is None:
+                yield row
+            elif self.options.corrections == "only" and not is_decided(row, mine):
+                yield None
+            else:
+                yield choice.narrow(corrected(row, mine, index) if mine else row)
 
     def looked_at(self) -> Iterator[ExportRow]:
-        return (row for row in self.rows(masks=False) if row.found is not None)
+        return (row for row in self.rows(masks=False) if row is not None and row.found is not None)
 
 
 def _write(writer: Writer, source: _Source, folder: Path, order: Order | None) -> Counter[str]:
     """Write all rows; returns counts."""
     options = source.options
-    counts: Counter[str] = Counter(dict.fromkeys(("looked_at", "empty", "failed", "detections"), 0))
+    counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
     queue: dict[int, float] = {}
     if order is not None:
         assert options.limit is not None
@@ -226,7 +279,9 @@ def _write(writer: Writer, source: _Source, folder: Path, order: Order | None) -
         failures = _Failures(file)
         for row in source.rows():
             counts["inputs"] += 1
-            if row.found is None:
+            if row is None:
+                counts["undecided"] += 1
+            elif row.found is None:
                 counts["failed"] += 1
                 failures.add(row)
             elif order is not None:
