@@ -134,9 +134,9 @@ def _box(said: Mapping[str, Any]) -> Box:
     return said["x0"], said["y0"], said["x1"], said["y1"]
 
 
-def is_decided(row: ExportRow, said: Sequence[Mapping[str, Any]]) -> bool:
+def is_decided(found: Sequence[Found], said: Sequence[Mapping[str, Any]]) -> bool:
     """Whether of an image all was decided, as the view `decided` has it."""
     numbers = {each["number"] for each in said if each["number"] is not None}
-    if row.found:
-        return all(found.number in numbers for found in row.found)
+    if found:
+        return all(each.number in numbers for each in found)
     return any(each["action"] in ("empty", "add") for each in said)

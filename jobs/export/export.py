@@ -6,27 +6,25 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
-
-import pyarrow as pa
 
 from cvcore.errors import SpecError, did_you_mean
 from jobs.export.coco import CocoWriter
 from jobs.export.corrected import USES, Corrections, Use, corrected, is_decided, read_corrections
 from jobs.export.csv_tables import CsvWriter
 from jobs.export.cvat import CvatWriter
+from jobs.export.facts import check_labels, read_facts, with_corrections
 from jobs.export.fiftyone import FiftyOneWriter
 from jobs.export.label_studio import LabelStudioWriter
 from jobs.export.mot import MotWriter
 from jobs.export.output import MANIFEST, staged
-from jobs.export.queue import ORDERS, Order, choose, label_counts
+from jobs.export.queue import ORDERS, Order, choose
 from jobs.export.rows import Choice, ExportRow, iter_rows
 from jobs.export.voc import VocWriter
 from jobs.export.writer import Facts, Sink, Writer
 from jobs.export.yolo import YoloWriter
-from jobs.query.dataset import parquet_schema
 from jobs.report.run import Run, read_run
 from jobs.storage import Access, Store, open_store, resolve_location
 
@@ -115,8 +113,8 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
     said = None
     if use != "ignore":
         said = read_corrections(uri, store)
-        facts = _with_corrections(facts, said)
-    _check_labels(options.choice, facts)
+        facts = with_corrections(facts, said)
+    check_labels(options.choice, facts)
     source = _Source(found, facts, store, options, said)
     with staged(out, access=access, overwrite=options.overwrite) as folder:
         sink = Sink(folder)
@@ -172,68 +170,6 @@ def _use(options: Options) -> Use:
     return use
 
 
-def _with_corrections(facts: Facts, said: Corrections) -> Facts:
-    """A run's facts with those of its corrections: labels that its model does not have come last."""
-    if not said.places:
-        return facts
-    new = tuple(label for label in said.labels if label not in facts.labels)
-    has_masks = said.table.column("mask").null_count < said.table.num_rows
-    has_tracks = said.table.column("track_id").null_count < said.table.num_rows
-    return replace(
-        facts,
-        labels=facts.labels + new,
-        has_masks=facts.has_masks or has_masks,
-        has_tracks=facts.has_tracks or has_tracks,
-    )
-
-
-def read_facts(run: Run, store: Store, *, partial: bool) -> Facts:
-    """What a run says of itself.
-
-    Raises:
-        SpecError: if it is not finished (unless `partial`), or holds no detections.
-    """
-    record = run.record
-    if run.manifest is None and not partial:
-        raise SpecError(
-            f"{run.uri} is not finished: run its job again, or export what there is with --partial, which is "
-            "said in the export"
-        )
-    if not run.parts:
-        raise SpecError(f"{run.uri} has no rows yet: no part of it is published")
-    schema = parquet_schema(run.parts[0], store)
-    if "detections" not in schema.names:
-        raise SpecError(
-            f"{run.uri} holds no detections, it is of a job {record.job}: ask it with veedor query"
-        )
-    kind: pa.StructType = schema.field("detections").type.value_type
-    fields = {kind.field(k).name for k in range(kind.num_fields)}
-    digests = ", ".join(f"{key} {value[:12]}" for key, value in sorted(record.model["digests"].items()))
-    labels = record.model.get("labels")
-    if not labels:
-        labels = sorted(label_counts(iter_rows(run.parts, store, source="", choice=ALL, masks=False)))
-    return Facts(
-        run=run.uri,
-        model_version=" ".join(filter(None, (str(record.model["name"]), digests))),
-        labels=tuple(labels),
-        source=record.source,
-        has_masks="mask" in fields,
-        has_tracks="track_id" in fields,
-        has_videos=bool(record.num_videos),
-        has_images=record.num_images != 0,
-        partial=run.manifest is None,
-    )
-
-
-def _check_labels(choice: Choice, facts: Facts) -> None:
-    for label in choice.labels:
-        if label not in facts.labels:
-            raise SpecError(
-                f"the run has no label {label!r}.{did_you_mean(label, facts.labels)} "
-                f"Labels: {', '.join(facts.labels[:40])}{'…' if len(facts.labels) > 40 else ''}"
-            )
-
-
 @dataclass(frozen=True, slots=True)
 class _Source:
     """A run's rows, to be read as often as needed."""
@@ -257,7 +193,7 @@ class _Source:
             mine = said.of((row.uri, row.frame_index))
             if row.found is None:
                 yield row
-            elif self.options.corrections == "only" and not is_decided(row, mine):
+            elif self.options.corrections == "only" and not is_decided(row.found, mine):
                 yield None
             else:
                 yield choice.narrow(corrected(row, mine, index) if mine else row)

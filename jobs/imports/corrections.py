@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cvcore.errors import SpecError, did_you_mean
-from jobs.export.export import read_facts
+from jobs.export.facts import read_facts
 from jobs.export.rows import Choice, ExportRow, iter_rows
 from jobs.imports.coco import read_coco
 from jobs.imports.cvat import read_cvat
