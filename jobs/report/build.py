@@ -28,7 +28,6 @@ NO_PAGE = {
     "segment": "a segment job: its maps are in its rows, and where --maps wrote them",
     "denoise": "a denoise job: its pictures are in its rows, and where --images wrote them",
     "compress": "a compress job, which has codes alone: veedor decompress writes what they stand for",
-    "propose": "a propose job, which has boxes alone, in its rows: veedor evaluate --truth measures them",
     "embed": "an embed job, which has vectors alone: make an index of it, and search that",
 }
 """Jobs whose runs have no report of their own, and what to do."""

@@ -13,7 +13,7 @@ from jobs.report.colors import label_color
 from jobs.report.gallery import Candidate
 from jobs.report.pictures import data_uri, draw_mask, encode_jpeg
 from jobs.report.row_pictures import PictureMissing, RowPictures
-from jobs.report.rows import read_rows
+from jobs.report.rows import read_rows, with_detections
 from jobs.storage import Store, base_name
 from jobs.visible import visible
 
@@ -133,10 +133,10 @@ def _make_card(row: dict[str, Any], pictures: RowPictures, *, max_bytes: int, ma
 
 
 def _shown(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What can be shown of a row: its detections or, of a classifier's, its labels."""
+    """What can be shown of a row: its detections or proposals or, of a classifier's, its labels."""
     if "labels" in row:
         return [told for told in row["labels"] or () if _finite(told.get("score")) is not None]
-    return [found for found in row.get("detections") or () if drawable(found)]
+    return [found for found in with_detections(row).get("detections") or () if drawable(found)]
 
 
 def drawable(detection: Mapping[str, Any]) -> bool:

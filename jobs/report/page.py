@@ -82,7 +82,7 @@ def render_page(content: PageContent) -> str:
         counters=views.counters(run, statistics),
         labels=rows,
         not_found=views.labels_not_found(run, statistics),
-        charts=views.charts(statistics, noun=run.noun),
+        charts=views.charts(statistics, noun=run.noun, found=run.found_noun),
         failures=views.failure_rows(statistics),
         tabs={name: title for name, (title, _) in TABS.items()},
         shelves={name: len(candidates) for name, candidates in content.chosen.items()},
@@ -128,8 +128,8 @@ def _page_data(content: PageContent, rows: Sequence[views.LabelRow]) -> dict[str
     number = {place: i for i, place in enumerate(places)}
     return {
         "noun": noun,
-        "found": "label" if statistics.is_classified else "detection",
-        "scored": views.scored_by(statistics, noun),
+        "found": "label" if statistics.is_classified else content.run.found_noun,
+        "scored": views.scored_by(statistics, noun, content.run.found_noun),
         "labels": [
             {"name": r.name, "color": r.color, "ink": r.ink, "count": r.count, "hist": r.histogram}
             for r in rows
