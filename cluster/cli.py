@@ -22,6 +22,7 @@ from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.segment_command import segment
 from cluster.train_command import train
+from cluster.view_command import view
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,7 +46,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
-    RESULTS: (query,),
+    RESULTS: (view, query),
     MODELS: (train, compare),
 }
 for panel, commands in COMMANDS.items():
