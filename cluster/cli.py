@@ -15,6 +15,7 @@ from cluster.exchange_commands import export_run, import_run
 from cluster.exits import usage_errors
 from cluster.image_commands import compress, decompress, denoise, generate, reduce
 from cluster.job_commands import annotate, run, track
+from cluster.manifest_command import manifest
 from cluster.options import Endpoint, Json, Profile, Region, SpeedSeconds
 from cluster.propose_command import propose
 from cluster.query_command import query
@@ -40,7 +41,7 @@ JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Models and samples",
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    JOBS: (annotate, segment, track, propose, run),
+    JOBS: (annotate, segment, track, propose, run, manifest),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
