@@ -11,10 +11,12 @@ import typer
 from cluster.anomaly_commands import calibrate, scan, threshold
 from cluster.compare_command import compare
 from cluster.dataset_commands import dataset_app
+from cluster.doctor_command import doctor
 from cluster.exchange_commands import export_run, import_run
 from cluster.exits import usage_errors
 from cluster.image_commands import compress, decompress, denoise, generate, reduce
 from cluster.job_commands import annotate, run, track
+from cluster.manifest_command import manifest
 from cluster.options import Endpoint, Json, Profile, Region, SpeedSeconds
 from cluster.plan_command import plan
 from cluster.propose_command import propose
@@ -42,7 +44,7 @@ JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Models and samples",
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    JOBS: (annotate, segment, track, propose, run, plan),
+    JOBS: (annotate, segment, track, propose, run, plan, manifest, doctor),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
