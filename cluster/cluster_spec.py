@@ -7,8 +7,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cluster.spec_file import read_spec_file
 from cvcore.errors import SpecError, did_you_mean
-from jobs.spec import Section, load_file, validate_spec
+from jobs.spec import Section, validate_spec
 
 MIN_OBJECT_STORE_BYTES: Final = 75 * 2**20
 """Ray's own."""
@@ -102,7 +103,7 @@ def read_cluster_spec(path: Path) -> ClusterSpec:
     Raises:
         SpecError: if it cannot be read, or is not valid, with a line for each thing that is wrong.
     """
-    return build_cluster_spec(load_file(path), name=str(path))
+    return build_cluster_spec(read_spec_file(path), name=str(path))
 
 
 def build_cluster_spec(content: dict[str, Any], *, name: str) -> ClusterSpec:

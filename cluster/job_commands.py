@@ -175,10 +175,10 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Run a job from a spec file; the same file runs on a laptop and on a cluster."""
-    from jobs.spec import load_file
+    from cluster.spec_file import read_spec_file
 
     with usage_errors(as_json=as_json):
-        content = load_file(spec)
+        content = read_spec_file(spec)
     run_content(content, name=str(spec), address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
 
 

@@ -39,13 +39,14 @@ def submit(
     from cluster.remote.code import find_code
     from cluster.remote.connect import connect
     from cluster.remote.submit import submit as submit_spec
+    from cluster.spec_file import read_spec_file
     from jobs.catalog import find_job
     from jobs.outcome import JobFailed
-    from jobs.spec import load_file, validate_spec
+    from jobs.spec import validate_spec
 
     display = open_display(as_json=as_json)
     try:
-        content = load_file(spec)
+        content = read_spec_file(spec)
         job = validate_spec(content, find_job(content).spec, name=str(spec))
         shipped = find_code(code)
         cluster = connect(address, token_file=token_file, insecure=insecure, say=display.step)

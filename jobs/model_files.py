@@ -53,21 +53,21 @@ def model_folder(name: str) -> str:
     return resolve_location(name).rstrip("/")
 
 
-def located(section: ModelSection) -> ModelSection:
-    """The same model, its local parts by absolute path: what is relative counts from this folder."""
+def model_files(section: ModelSection) -> dict[str, str]:
+    """Part to location, of what a model's section names: its catalogue's own parts have none."""
     name = section.name
-    if is_cfg(name) or name.endswith(CHECKPOINT_SUFFIX) or names_folder(name):
-        name = resolve_location(name)
-    parts = {
-        part: reference if reference is None or _is_named(reference) else resolve_location(reference)
-        for part, reference in (("weights", section.weights), ("labels", section.labels))
+    named = is_cfg(name) or name.endswith(CHECKPOINT_SUFFIX) or names_folder(name)
+    parts = {"name": name if named else None, "weights": section.weights, "labels": section.labels}
+    return {
+        part: resolve_location(reference)
+        for part, reference in parts.items()
+        if reference is not None and reference not in _SHIPPED and not reference.startswith(PUBLISHED)
     }
-    return section.model_copy(update={"name": name, **parts})
 
 
-def _is_named(reference: str) -> bool:
-    """Whether a part is one that torchvision publishes, or that comes along."""
-    return reference.startswith(PUBLISHED) or reference in _SHIPPED
+def located(section: ModelSection) -> ModelSection:
+    """The same model, its files named from the root."""
+    return section.model_copy(update=model_files(section))
 
 
 def fetch_model(section: ModelSection, access: Access) -> FetchedModel:

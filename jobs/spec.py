@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import yaml
@@ -250,18 +249,6 @@ def load_yaml(text: str, *, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SpecError(f"{name} holds no spec: a mapping with `source`, `model` and `sink` is expected")
     return content
-
-
-def load_file(path: Path) -> dict[str, Any]:
-    """Read a file with a YAML or JSON mapping; raises `SpecError` for anything else."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_SPEC_CHARS + 1)
-    except OSError as error:
-        raise SpecError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"cannot read {path}: it is not UTF-8 text") from error
-    return load_yaml(text, name=str(path))
 
 
 def build_spec(content: dict[str, Any], *, name: str) -> AnnotateSpec:

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.locations import AnyJobSpec, rooted
 from cluster.remote.code import SPEC_NAME, Code, write_package
 from cluster.remote.connect import Cluster, lost_is_failed
 from cluster.remote.identity import Attach, Attempt, JobKey, decide, job_key, parse_submission_id
-from cluster.remote.places import refuse_local_places, with_absolute_model
+from cluster.remote.places import refuse_local_places
 from cvcore.errors import SpecError
 from jobs.outcome import JobFailed
 from jobs.resources import plan_resources
-from jobs.spec import PipelineSpec
 from jobs.track_spec import TrackSpec
 
 STOP_WAIT_S = 20
 _ALREADY = "already exists"
-JobSpecs = PipelineSpec | TrackSpec
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Submission:
 
 def submit(
     cluster: Cluster,
-    spec: JobSpecs,
+    spec: AnyJobSpec,
     code: Code,
     *,
     again: bool = False,
@@ -56,7 +55,7 @@ def submit(
         SpecError: if the spec cannot be run there; nothing was sent.
         JobFailed: if the job server fails.
     """
-    spec = with_absolute_model(spec)
+    spec = rooted(spec)
     if cluster.local is None and not shared_paths:
         refuse_local_places(spec, url=cluster.url)
     key = job_key(spec, job=spec.job, code_version=code.version)
@@ -88,7 +87,7 @@ def entrypoint(sha256: str, *, verbose: bool) -> str:
     return "exec " + shlex.join([*words, *(["--verbose"] if verbose else [])])
 
 
-def _refuse_what_does_not_fit(cluster: Cluster, spec: JobSpecs) -> None:
+def _refuse_what_does_not_fit(cluster: Cluster, spec: AnyJobSpec) -> None:
     """The same check as the driver's, before anything is sent."""
     if isinstance(spec, TrackSpec) and spec.source is None:
         return
@@ -98,7 +97,7 @@ def _refuse_what_does_not_fit(cluster: Cluster, spec: JobSpecs) -> None:
     plan_resources(spec.resources, shape)
 
 
-def _send(cluster: Cluster, spec: JobSpecs, code: Code, submission_id: str, *, verbose: bool) -> bool:
+def _send(cluster: Cluster, spec: AnyJobSpec, code: Code, submission_id: str, *, verbose: bool) -> bool:
     """Ship and start; False if another submission was faster."""
     with tempfile.TemporaryDirectory(prefix="veedor-") as folder:
         package = Path(folder) / "package.zip"
