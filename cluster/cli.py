@@ -24,7 +24,7 @@ from cluster.propose_command import propose
 from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.segment_command import segment
-from cluster.submit_commands import submit
+from cluster.submit_commands import list_jobs, logs, status, stop, submit
 from cluster.train_command import train
 from cluster.view_command import view
 
@@ -48,7 +48,7 @@ JOBS, CLUSTERS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     JOBS: (annotate, segment, track, propose, run, plan, manifest, doctor),
-    CLUSTERS: (up, submit, down),
+    CLUSTERS: (up, submit, status, logs, stop, down),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
 for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.command("list", rich_help_panel=CLUSTERS)(list_jobs)
 app.command("export", rich_help_panel=RESULTS)(export_run)
 app.command("import", rich_help_panel=RESULTS)(import_run)
 app.add_typer(dataset_app, name="dataset", rich_help_panel=DATASETS)

@@ -14,6 +14,7 @@ from jobs.spec import Section, validate_spec
 MIN_OBJECT_STORE_BYTES: Final = 75 * 2**20
 """Ray's own."""
 
+InstanceProfile = Annotated[str, Field(pattern="^arn:aws[a-z-]*:iam::[0-9]{12}:instance-profile/.+$")]
 ClusterName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -56,9 +57,13 @@ class AwsNodes(Section):
 
 
 class AwsHead(Section):
-    """The machine that schedules; jobs do not compute on it."""
+    """The machine that schedules, and on which drivers run; it does not compute.
+
+    `instance_profile`: ARN of one that may start machines and reach the buckets; None: Ray makes one.
+    """
 
     instance_type: str = "m7i.xlarge"
+    instance_profile: InstanceProfile | None = None
     disk_gib: Annotated[int, Field(ge=30)] = 150
 
 
@@ -68,9 +73,9 @@ class AwsClusterSpec(Section):
     Attributes:
         zones: availability zones; empty: any of the region.
         image: AMI; None: Ray's default, AWS's deep learning image.
-        container: image of a container that holds Python, Ray and veedor's dependencies; None: `setup` is to
-            install them on the machines.
-        instance_profile: ARN of the IAM instance profile by which workers reach the buckets.
+        container: image of a container that holds Python, Ray and veedor's dependencies; None: `setup`
+            installs them on the machines.
+        instance_profile: ARN of the one by which workers reach the buckets.
         setup: shell commands for each new machine, or in its container.
         subnets, security_groups: ids; empty: the launcher's own, which admit SSH alone from outside.
         idle_minutes: after so long without work, machines above `count` are returned.
@@ -85,12 +90,27 @@ class AwsClusterSpec(Section):
     workers: Annotated[dict[ClusterName, AwsNodes], Field(min_length=1)]
     image: Annotated[str, Field(pattern="^ami-[0-9a-f]+$")] | None = None
     container: str | None = None
-    instance_profile: Annotated[str, Field(pattern="^arn:aws")] | None = None
+    instance_profile: InstanceProfile | None = None
     ssh_user: str = "ubuntu"
     setup: tuple[str, ...] = ()
     subnets: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = ()
     idle_minutes: Annotated[int, Field(ge=1)] = 10
+
+    @model_validator(mode="after")
+    def _has_software(self) -> Self:
+        if self.container is None and not self.setup:
+            raise ValueError(
+                "name a container with Python, Ray and veedor's dependencies, or commands under setup that "
+                "install them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_workers(self) -> Self:
+        if "head" in self.workers:
+            raise ValueError("workers: 'head' is the head's own name: call these machines otherwise")
+        return self
 
 
 ClusterSpec = LocalClusterSpec | AwsClusterSpec

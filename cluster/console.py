@@ -60,8 +60,8 @@ class PlainDisplay:
         if time.monotonic() - self._last_s < PLAIN_INTERVAL_S and not finished:
             return
         self._last_s = time.monotonic()
-        parts = (f"{STAGE_TITLES[stage]} {_stage_text(snapshot, stage)}" for stage in STAGES)
-        self.step("  ".join(parts) + f"  {_actors_text(snapshot)}")
+        parts = (f"{STAGE_TITLES[stage]} {stage_text(snapshot, stage)}" for stage in STAGES)
+        self.step("  ".join(parts) + f"  {actors_text(snapshot)}")
 
     def result(self, result: RunResult) -> None:
         _print_result(result)
@@ -151,7 +151,7 @@ def _live_table(snapshot: Snapshot) -> Table:
         filled = int(width * done / max(1, snapshot.total))
         bar = f"[green]{'━' * filled}[/][dim]{'━' * (width - filled)}[/]"
         table.add_row(STAGE_TITLES[stage], bar, *_stage_parts(snapshot, stage))
-    table.add_row("", f"[dim]{_actors_text(snapshot)}[/]")
+    table.add_row("", f"[dim]{actors_text(snapshot)}[/]")
     return table
 
 
@@ -163,19 +163,22 @@ def _stage_parts(snapshot: Snapshot, stage: str) -> tuple[str, ...]:
         f"{snapshot.images_per_s(stage):.1f} images/s",
         f"{count.ok:,} ok",
         f"{count.failed:,} failed",
-        "" if remaining_s is None else f"{_duration(remaining_s)} left",
+        "" if remaining_s is None else f"{duration_text(remaining_s)} left",
     )
 
 
-def _stage_text(snapshot: Snapshot, stage: str) -> str:
+def stage_text(snapshot: Snapshot, stage: str) -> str:
+    """Done, rate, good and bad rows, and time left, of one stage."""
     return ", ".join(part for part in _stage_parts(snapshot, stage) if part)
 
 
-def _actors_text(snapshot: Snapshot) -> str:
-    return f"{snapshot.actors_ready} of {snapshot.actors} actors ready, {_duration(snapshot.elapsed_s)}"
+def actors_text(snapshot: Snapshot) -> str:
+    """How many replicas are up, and since when the pipeline runs."""
+    return f"{snapshot.actors_ready} of {snapshot.actors} actors ready, {duration_text(snapshot.elapsed_s)}"
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """`m:ss`, or `h:mm:ss`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -206,7 +209,7 @@ def _print_result(result: RunResult) -> None:
         lines[0] += " (finished before; nothing was done)"
     else:
         lines.append(
-            f"{_duration(result.wall_s)} in all, {result.startup_s:.1f} s of it start-up; "
+            f"{duration_text(result.wall_s)} in all, {result.startup_s:.1f} s of it start-up; "
             f"then {result.images_per_s:.1f} images/s"
         )
     if result.manifest["failures"]:

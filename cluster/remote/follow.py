@@ -134,6 +134,15 @@ def show_line(line: str, event: Event | None, display: Display) -> None:
         display.step(line)
 
 
+def show_log(text: str, display: Display) -> None:
+    """Tell a display of a whole log; of its progress, the last state alone."""
+    lines = [(line, parse_event(line)) for line in text.splitlines()]
+    progress = [index for index, (_, event) in enumerate(lines) if event and event["event"] == "progress"]
+    for index, (line, event) in enumerate(lines):
+        if index in progress[-1:] or not event or event["event"] != "progress":
+            show_line(line, event, display)
+
+
 def _status(cluster: Cluster, submission_id: str) -> Any:
     with lost_is_failed(cluster.url):
         return cluster.client.get_job_status(submission_id).value
