@@ -22,7 +22,6 @@ from cluster.plan_command import plan
 from cluster.propose_command import propose
 from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
-from cluster.segment_command import segment
 from cluster.train_command import train
 from cluster.view_command import view
 
@@ -44,7 +43,7 @@ JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Models and samples",
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    JOBS: (annotate, segment, track, propose, run, plan, manifest, doctor),
+    JOBS: (annotate, track, propose, run, plan, manifest, doctor),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
@@ -106,7 +105,12 @@ def evaluate(
             "here and measured."
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Of --data; all for everything.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Of --data, by default test; of class maps' --truth, by default all; all for everything."
+        ),
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="Of the model, where RUN does not hold them.")] = None,
     labels: Annotated[str | None, typer.Option(help="Names of its classes, where it has none.")] = None,
     min_score: Annotated[
@@ -116,7 +120,10 @@ def evaluate(
     speed_s: SpeedSeconds = 20.0,
     out: Annotated[
         str | None,
-        typer.Option(help="Of a detector: folder for report.html, with its errors, and evaluation.json."),
+        typer.Option(
+            help="Of a detector, a segmenter or a run with class maps: folder for report.html, with their "
+            "errors, and evaluation.json."
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Of an index: how many answers count.")] = 10,
     profile: Profile = None,
@@ -138,9 +145,8 @@ def evaluate(
         print_retrieval,
         print_tracking,
     )
-    from cluster.segment_listing import print_maps
     from jobs.evaluate_anomalies import evaluate_anomalies, is_scan_folder
-    from jobs.evaluate_maps import evaluate_maps_of, is_segment_run
+    from jobs.evaluate_maps import holds_maps
     from jobs.evaluate_proposals import evaluate_proposal_run, is_propose_run
     from jobs.storage import Access
 
@@ -154,7 +160,7 @@ def evaluate(
             evaluate_on_data(
                 section,
                 data,
-                split=split,
+                split=split or "test",
                 min_score=min_score,
                 speed_s=speed_s,
                 out=out,
@@ -172,8 +178,10 @@ def evaluate(
             from jobs.evaluate import evaluate_run
 
             print_evaluation(evaluate_run(run, truth, access=access), as_json=as_json)
-        elif is_segment_run(run, access):
-            print_maps(evaluate_maps_of(run, truth, access=access), as_json=as_json)
+        elif holds_maps(run, access):
+            from cluster.evaluating import evaluate_map_run
+
+            evaluate_map_run(run, truth, split=split, out=out, access=access, as_json=as_json)
         elif is_scan_folder(run, access):
             print_anomalies(evaluate_anomalies(run, truth, access=access), as_json=as_json)
         else:

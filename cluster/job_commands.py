@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OVER_LIMIT, EXIT_USAGE, fail, interrupt
+from cluster.exits import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OVER_LIMIT,
+    EXIT_USAGE,
+    fail,
+    interrupt,
+    usage_errors,
+)
 from cluster.options import (
     Actors,
     Address,
@@ -22,17 +30,21 @@ from cluster.options import (
     Json,
     Keyframes,
     Labels,
+    Maps,
     MaxDetections,
     MaxFailedFraction,
+    MaxPixels,
     MinScore,
     Model,
     NmsIou,
     Out,
+    Overlap,
     Profile,
     Region,
     Sha256,
     Stream,
     Stride,
+    Tile,
     TopK,
     Verbose,
     Weights,
@@ -57,6 +69,10 @@ def annotate(
     nms_iou: NmsIou = 0.45,
     max_detections: MaxDetections = 100,
     top_k: TopK = 5,
+    tile: Tile = None,
+    overlap: Overlap = 64,
+    maps: Maps = None,
+    max_pixels: MaxPixels = None,
     include: Include = None,
     exclude: Exclude = None,
     fps: Fps = None,
@@ -75,9 +91,16 @@ def annotate(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Find objects in every image and frame below SOURCE, or classify it: one Parquet row for each."""
+    """Annotate every image and frame below SOURCE: one Parquet row for each.
+
+    Objects are found in it, or it is classified, or each of its pixels is: as the model does.
+    """
+    limits: dict[str, Any] = {"max_failed_fraction": max_failed_fraction}
+    if max_pixels is not None:
+        limits["max_pixels"] = max_pixels
+    media = {} if tile is None else {"media": "images"}
     content = {
-        "source": source_content(source, include, exclude),
+        "source": source_content(source, include, exclude, **media),
         "video": {"fps": fps, "stride": stride, "keyframes": keyframes, "stream": stream},
         "model": {"name": model, "weights": weights, "sha256": sha256, "labels": labels},
         "annotate": {
@@ -85,13 +108,27 @@ def annotate(
             "nms_iou": nms_iou,
             "max_detections": max_detections,
             "top_k": top_k,
+            "tile": tile,
+            "overlap": overlap,
         },
         "storage": storage_content(profile, endpoint_url, region),
         "resources": resources_content(actors, gpus_per_actor, batch_size),
-        "limits": {"max_failed_fraction": max_failed_fraction},
+        "limits": limits,
         "sink": {"uri": out},
     }
-    run_content(content, address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
+    result = run_content(
+        content, address=address, dry_run=dry_run, as_json=as_json, verbose=verbose, maps=maps is not None
+    )
+    if result is None or maps is None:
+        return
+    from jobs.pictures import write_pictures
+    from jobs.storage import Access
+
+    with usage_errors(as_json=as_json):
+        access = Access(profile, endpoint_url, region)
+        written = write_pictures(out, maps, "map", lambda row: bytes(row["map"]), access=access)
+    if not as_json:
+        typer.echo(f"{written.num_images:,} maps: {written.uri}")
 
 
 def track(
