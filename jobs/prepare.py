@@ -32,12 +32,11 @@ from jobs.run_folder import (
     claim,
     load_plan,
     new_writer,
-    probe_create_only,
     read_job,
 )
 from jobs.sink import remove_parts
 from jobs.spec import PipelineSpec
-from jobs.storage import BucketMissing, Store, base_name, open_store
+from jobs.storage import BucketMissing, Store, base_name, join, open_store, probe_create_only
 
 PREFLIGHT_ATTEMPTS = 3
 FAIL_FAST_S = 0.5
@@ -161,7 +160,7 @@ def claim_folder(
     Raises:
         SpecError: if the store does not honour create-only.
     """
-    if not single_writer and not probe_create_only(folder, store, writer=writer):
+    if not single_writer and not probe_create_only(join(folder.uri, "_veedor"), store, writer=writer):
         raise SpecError(
             f"the store of {folder.uri} overwrites objects that it was asked only to create, so two drivers "
             "could mix their results (versioned buckets of some servers do this). Use another bucket, or set "
