@@ -85,8 +85,6 @@ def _check_sink(spec: Mapping[str, Any], *, name: str) -> None:
 def _anywhere(spec: PipelineSpec | TrackSpec) -> PipelineSpec | TrackSpec:
     """The spec with the model's files named from the root: who ticks may be in any folder."""
     model = spec.model
-    if model is None:
-        return spec
     names = {part: getattr(model, part) for part in ("name", "weights", "labels")}
     absolute = {part: _absolute(name) for part, name in names.items() if name is not None}
     return spec.model_copy(update={"model": model.model_copy(update=absolute)})

@@ -70,6 +70,8 @@ def run_content(run: RunHistory) -> dict[str, Any]:
 def _attempt(run: RunHistory, claim: Claim) -> AttemptView:
     ended: Ended | None = run.ended.get(claim.attempt)
     record = run.record
+    outcome: str
+    report: Report | None = None
     if ended is not None:
         outcome, report = ended.outcome, ended.report
     elif record is not None and record.attempt == claim.attempt:
@@ -77,7 +79,6 @@ def _attempt(run: RunHistory, claim: Claim) -> AttemptView:
     else:
         # Nothing was heard of it: it is at work where it is the last, and else was taken for dead.
         outcome = "at work" if claim is run.claims[-1] and record is None else "lost"
-        report = None
     return AttemptView(
         number=claim.attempt,
         by=str(claim.holder),

@@ -6,13 +6,13 @@ import os
 import secrets
 import socket
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
 from jobs.spec import Section
 
-FORMAT = 1
+FORMAT: Final = 1
 Outcome = Literal["finished", "over limit", "failed", "given up", "superseded"]
 """What a run came to. `given up`: its processes ended, again and again, without a word. `superseded`: it was
 left open under a definition that is no longer the schedule's."""

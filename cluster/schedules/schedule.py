@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime, Field
@@ -15,7 +15,7 @@ from cluster.schedules.zones import find_zone
 from jobs.spec import Section
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
-FORMAT = 1
+FORMAT: Final = 1
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 ChangeKind = Literal["add", "replace", "pause", "resume", "remove", "backfill"]

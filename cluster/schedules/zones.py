@@ -54,10 +54,11 @@ def instant_of(local: datetime, zone: ZoneInfo) -> datetime:
     So a time that clocks skip is the instant at which they skip it, and one that they show twice is the
     first of the two. Of two local times the later never comes first.
     """
-    by_first, by_second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    by_first = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if _shown(by_first, zone) == local:
         return by_first
     # Skipped: by the offset of after the change it is before it, and by that of before it is after it.
+    by_second = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
     seconds = range(int((by_first - by_second).total_seconds()) + 1)
     passed = bisect_left(seconds, True, key=lambda s: _shown(by_second + s * SECOND, zone) >= local)
     return by_second + passed * SECOND
