@@ -11,11 +11,14 @@ import typer
 from cluster.anomaly_commands import calibrate, scan, threshold
 from cluster.compare_command import compare
 from cluster.dataset_commands import dataset_app
+from cluster.doctor_command import doctor
 from cluster.exchange_commands import export_run, import_run
 from cluster.exits import usage_errors
 from cluster.image_commands import compress, decompress, denoise, generate, reduce
 from cluster.job_commands import annotate, run, track
+from cluster.manifest_command import manifest
 from cluster.options import Endpoint, Json, Profile, Region, SpeedSeconds
+from cluster.plan_command import plan
 from cluster.propose_command import propose
 from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
@@ -23,6 +26,7 @@ from cluster.schedule_commands import schedule_app
 from cluster.segment_command import segment
 from cluster.tick_command import tick
 from cluster.train_command import train
+from cluster.view_command import view
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,12 +47,12 @@ JOBS, SCHEDULES, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Models and samples",
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    JOBS: (annotate, segment, track, propose, run),
+    JOBS: (annotate, segment, track, propose, run, plan, manifest, doctor),
     SCHEDULES: (tick,),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
-    RESULTS: (query,),
+    RESULTS: (view, query),
     MODELS: (train, compare),
 }
 for panel, commands in COMMANDS.items():

@@ -27,6 +27,7 @@ from jobs.report.run import Run
 from jobs.report.statistics import Statistics
 from jobs.report.videos import VideoView
 
+PACKAGE = "jobs.report"
 SCRIPTS = ("overlay.js", "lightbox.js", "gallery.js", "main.js")
 STYLES = ("page.css", "gallery.css", "videos.css")
 PLOT_STYLES = (*STYLES, "plot.css")
@@ -81,7 +82,7 @@ def render_page(content: PageContent) -> str:
         counters=views.counters(run, statistics),
         labels=rows,
         not_found=views.labels_not_found(run, statistics),
-        charts=views.charts(statistics, noun=run.noun),
+        charts=views.charts(statistics, noun=run.noun, found=run.found_noun),
         failures=views.failure_rows(statistics),
         tabs={name: title for name, (title, _) in TABS.items()},
         shelves={name: len(candidates) for name, candidates in content.chosen.items()},
@@ -93,10 +94,10 @@ def render_page(content: PageContent) -> str:
     )
 
 
-def find_template(name: str) -> Template:
-    """A template of this package; what is put into it is escaped, and what it misses is an error."""
+def find_template(name: str, *, package: str = PACKAGE) -> Template:
+    """A template of a package; what is put into it is escaped, and what it misses is an error."""
     environment = Environment(
-        loader=FunctionLoader(read_asset),
+        loader=FunctionLoader(lambda name: read_asset(name, package=package)),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -127,8 +128,8 @@ def _page_data(content: PageContent, rows: Sequence[views.LabelRow]) -> dict[str
     number = {place: i for i, place in enumerate(places)}
     return {
         "noun": noun,
-        "found": "label" if statistics.is_classified else "detection",
-        "scored": views.scored_by(statistics, noun),
+        "found": "label" if statistics.is_classified else content.run.found_noun,
+        "scored": views.scored_by(statistics, noun, content.run.found_noun),
         "labels": [
             {"name": r.name, "color": r.color, "ink": r.ink, "count": r.count, "hist": r.histogram}
             for r in rows
@@ -158,18 +159,23 @@ def content_policy(script: str) -> str:
 
     Browsers that know hashes ignore 'unsafe-inline' beside one, so markup that slipped in could not run.
     """
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'unsafe-inline' 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"script-src {script_source(script)}; base-uri 'none'; form-action 'none'"
     )
 
 
-def asset_text(names: Sequence[str]) -> str:
-    """Files of this package, one after the other."""
-    return "\n".join(read_asset(name) for name in names)
+def script_source(script: str) -> str:
+    """The source of this one script, as a content policy names it."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return f"'unsafe-inline' 'sha256-{digest}'"
 
 
-def read_asset(name: str) -> str:
-    """A file of this package."""
-    return files("jobs.report").joinpath(name).read_text(encoding="utf-8")
+def asset_text(names: Sequence[str], *, package: str = PACKAGE) -> str:
+    """Files of a package, one after the other."""
+    return "\n".join(read_asset(name, package=package) for name in names)
+
+
+def read_asset(name: str, *, package: str = PACKAGE) -> str:
+    """A file of a package."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")

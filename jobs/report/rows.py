@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ BATCH_ROWS = 4096
 MASK_BATCH_ROWS = 64
 VIDEO_BATCH_ROWS = 512
 NO_FRAME = -1
+PROPOSAL = "proposal"
+"""What a proposal is called, which has no label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,21 @@ def iter_video_rows(body: bytes, uri: str) -> Iterator[dict[str, Any]]:
         yield from map(with_detections, batch.filter(mine).to_pylist())
 
 
-def with_detections(row: dict[str, Any]) -> dict[str, Any]:
-    """A row, of a classifier's with its likeliest label as the one detection, which has no box."""
+def with_detections(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row, of a classifier's with its likeliest label as the one detection, which has no box.
+
+    Proposals are detections of one label.
+    """
+    if "proposals" in row:
+        told = row["proposals"]
+        return {**row, "detections": told and [each | _NAMED for each in told]}
     if "labels" not in row:
         return row
     told = row["labels"]
     return row | {"detections": told and [told[0] | {"box": None}]}
+
+
+_NAMED = {"label": PROPOSAL, "label_id": 0}
 
 
 def _slim_batches(body: bytes, batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -105,7 +116,8 @@ def decode_batch(batch: pa.RecordBatch) -> RowBatch:
     """Turn Arrow columns into arrays. Absent columns read as null; values that are not finite as 0."""
     statuses = _strings(batch, "status")
     owner, detections = _detections(batch)
-    labels = pc.fill_null(_field(detections, "label", pa.string()), "").dictionary_encode()
+    unnamed = PROPOSAL if "proposals" in batch.schema.names else ""
+    labels = pc.fill_null(_field(detections, "label", pa.string()), unnamed).dictionary_encode()
     return RowBatch(
         uris=_strings(batch, "uri"),
         statuses=statuses,
@@ -149,6 +161,8 @@ def _detections(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], pa.Array]
     """Row of each detection, and the detections as one array of structs."""
     if "labels" in batch.schema.names:
         column = pc.list_slice(batch.column("labels"), 0, 1)
+    elif "proposals" in batch.schema.names:
+        column = batch.column("proposals")
     elif "detections" in batch.schema.names:
         column = batch.column("detections")
     else:

@@ -124,7 +124,7 @@ def _found_counter(run: Run, statistics: Statistics) -> Counter:
     number = statistics.num_detections
     if statistics.is_classified:
         return Counter("Classified", text.integer(number), text.percent(number, statistics.num_inputs))
-    return Counter("Detections", text.integer(number), _per_input(run, statistics))
+    return Counter(f"{run.found_noun.capitalize()}s", text.integer(number), _per_input(run, statistics))
 
 
 def _per_input(run: Run, statistics: Statistics) -> str:
@@ -151,7 +151,7 @@ def warnings(run: Run, statistics: Statistics) -> list[str]:
         "inputs": statistics.num_inputs,
         "ok": statistics.num_ok,
         "failed": statistics.num_failed,
-        "classified" if statistics.is_classified else "detections": statistics.num_detections,
+        "classified" if statistics.is_classified else f"{run.found_noun}s": statistics.num_detections,
     }
     return [
         f"The manifest counts {counts[name]} {name}, the files hold {number}: results were altered."
@@ -238,13 +238,16 @@ def labels_not_found(run: Run, statistics: Statistics) -> list[str]:
     return [str(label) for label in labels if str(label) not in statistics.labels]
 
 
-def charts(statistics: Statistics, *, noun: str = "image") -> list[Chart]:
-    """The histograms, scores first; `noun` says what a row is of. A classifier has no boxes."""
+def charts(statistics: Statistics, *, noun: str = "image", found: str = "detection") -> list[Chart]:
+    """The histograms, scores first; `noun` says what a row is of, `found` what a box is.
+
+    A classifier has no boxes.
+    """
     classified = statistics.is_classified
     scores = Chart(
         "scores",
         "Probabilities" if classified else "Scores",
-        scored_by(statistics, noun),
+        scored_by(statistics, noun, found),
         _bars(statistics.scores, text.score_bin),
         tuple((f"{i / 5:g}", i / 5) for i in range(6)),
     )
@@ -256,30 +259,30 @@ def charts(statistics: Statistics, *, noun: str = "image") -> list[Chart]:
         _bars(images, text.range_bin),
         _edge_ticks(images),
     )
-    return [scores, sizes] if classified else [scores, *_box_charts(statistics, noun), sizes]
+    return [scores, sizes] if classified else [scores, *_box_charts(statistics, noun, found), sizes]
 
 
-def scored_by(statistics: Statistics, noun: str) -> str:
+def scored_by(statistics: Statistics, noun: str, found: str) -> str:
     """What the first histogram counts."""
     if statistics.is_classified:
         return f"{noun}s by probability of the likeliest label"
-    return "detections by score"
+    return f"{found}s by score"
 
 
-def _box_charts(statistics: Statistics, noun: str) -> list[Chart]:
+def _box_charts(statistics: Statistics, noun: str, found: str) -> list[Chart]:
     counts, boxes = _trim(statistics.detections_per_image, at_least=6), statistics.box_sides_px
     return [
         Chart(
             "counts",
-            f"Detections per {noun}",
-            f"{noun}s by number of detections",
+            f"{found.capitalize()}s per {noun}",
+            f"{noun}s by number of {found}s",
             _bars(counts, text.whole_bin),
             _bin_ticks(counts),
         ),
         Chart(
             "boxes",
             "Box size",
-            "detections by square root of area, px",
+            f"{found}s by square root of area, px",
             _bars(boxes, text.range_bin),
             _edge_ticks(boxes),
         ),
