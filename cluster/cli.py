@@ -22,6 +22,8 @@ from cluster.plan_command import plan
 from cluster.propose_command import propose
 from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
+from cluster.schedule_commands import schedule_app
+from cluster.tick_command import tick
 from cluster.train_command import train
 from cluster.view_command import view
 
@@ -33,8 +35,9 @@ app = typer.Typer(
     help="Annotate large image and video datasets on Ray, track what moves in them, and scan what is new for "
     "anomalies: from a folder or bucket, through a model, into Parquet.",
 )
-JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
+JOBS, SCHEDULES, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Jobs",
+    "Schedules",
     "Anomalies",
     "Search by example",
     "Pictures by autoencoders",
@@ -44,6 +47,7 @@ JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     JOBS: (annotate, track, propose, run, plan, manifest, doctor),
+    SCHEDULES: (tick,),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
@@ -55,6 +59,7 @@ for panel, commands in COMMANDS.items():
         app.command(rich_help_panel=panel)(command)
 app.command("export", rich_help_panel=RESULTS)(export_run)
 app.command("import", rich_help_panel=RESULTS)(import_run)
+app.add_typer(schedule_app, name="schedule", rich_help_panel=SCHEDULES)
 app.add_typer(dataset_app, name="dataset", rich_help_panel=DATASETS)
 
 
