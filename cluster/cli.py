@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.anomaly_commands import calibrate, scan, threshold
+from cluster.cluster_commands import down, up
 from cluster.compare_command import compare
 from cluster.dataset_commands import dataset_app
 from cluster.doctor_command import doctor
@@ -23,6 +24,7 @@ from cluster.propose_command import propose
 from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.schedule_commands import schedule_app
+from cluster.submit_commands import submit
 from cluster.tick_command import tick
 from cluster.train_command import train
 from cluster.view_command import view
@@ -35,8 +37,9 @@ app = typer.Typer(
     help="Annotate large image and video datasets on Ray, track what moves in them, and scan what is new for "
     "anomalies: from a folder or bucket, through a model, into Parquet.",
 )
-JOBS, SCHEDULES, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
+JOBS, CLUSTERS, SCHEDULES, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Jobs",
+    "Clusters",
     "Schedules",
     "Anomalies",
     "Search by example",
@@ -46,7 +49,8 @@ JOBS, SCHEDULES, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Models and samples",
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    JOBS: (annotate, track, propose, run, plan, manifest, doctor),
+    JOBS: (annotate, track, propose, run, plan),
+    CLUSTERS: (up, submit, down, manifest, doctor),
     SCHEDULES: (tick,),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),

@@ -48,6 +48,7 @@ from cluster.options import (
 from cluster.spec_file import read_spec_file
 
 if TYPE_CHECKING:
+    from cluster.console import Display
     from jobs.outcome import RunResult
 
 
@@ -217,15 +218,24 @@ def run_content(
     as_json: bool,
     verbose: bool,
     name: str = "the command line",
+    display: Display | None = None,
     **more: Any,
 ) -> RunResult | None:
     """Run the job of a spec's content, tell of it, and exit with its code where it is not 0.
 
-    `more` goes to the job beside its spec: what no record may hold. A dry run has no result.
+    `display` is told in place of the one that fits the output. `more` goes to the job beside its spec: what
+    no record may hold. A dry run has no result.
     """
     signal.signal(signal.SIGTERM, interrupt)
     ending = end_content(
-        content, address=address, dry_run=dry_run, as_json=as_json, verbose=verbose, name=name, **more
+        content,
+        address=address,
+        dry_run=dry_run,
+        as_json=as_json,
+        verbose=verbose,
+        name=name,
+        display=display,
+        **more,
     )
     if ending.exit_code:
         raise typer.Exit(ending.exit_code)

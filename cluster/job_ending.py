@@ -9,6 +9,7 @@ from cluster.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OVER_LIMIT, EXIT_U
 from cvcore.errors import VeedorError
 
 if TYPE_CHECKING:
+    from cluster.console import Display
     from jobs.outcome import RunResult
 
 
@@ -29,11 +30,13 @@ def end_content(
     verbose: bool,
     dry_run: bool = False,
     name: str = "the command line",
+    display: Display | None = None,
     **more: Any,
 ) -> Ending:
     """Run the job of a spec's content and show it, in the process's main thread.
 
-    `more` goes to the job beside its spec: what no record may hold. A dry run only shows what would be done.
+    `display` is told in place of the one that fits the output. `more` goes to the job beside its spec: what
+    no record may hold. A dry run only shows what would be done.
     """
     from cluster.console import open_display
     from cluster.last_words import last_words
@@ -41,7 +44,7 @@ def end_content(
     from jobs.outcome import JobFailed
     from jobs.spec import validate_spec
 
-    display = open_display(as_json=as_json)
+    display = display or open_display(as_json=as_json)
     try:
         job = find_job(content)
         spec = validate_spec(content, job.spec, name=name)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from cluster.kubernetes.options import KubernetesSection, Volume
-from cvcore.catalog import CATALOG
+from cluster.locations import AnyJobSpec, locations, rooted
 from cvcore.errors import SpecError
-from jobs.spec import PipelineSpec
-from jobs.storage import is_s3, resolve_location
-from jobs.track_spec import TrackSpec
+from jobs.storage import is_s3
 
-AnyJobSpec = PipelineSpec | TrackSpec
-
-_ELSEWHERE = ("package://", "torchvision://")
 _OWN_PROFILES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 _PLACE = re.compile(r"\{[A-Za-z_]+\}")
 
@@ -29,7 +23,7 @@ def placed(spec: AnyJobSpec, options: KubernetesSection, *, scheduled: bool = Fa
         SpecError: for what lies on this machine alone; for `{date}` and `{tick}` where no schedule fills
             them in.
     """
-    spec = _rooted(spec)
+    spec = rooted(spec)
     for name, location in locations(spec):
         check_reachable(name, location, options.volumes, written=name == "sink.uri")
     if not scheduled:
@@ -55,35 +49,8 @@ def check_reachable(name: str, location: str, volumes: tuple[Volume, ...], *, wr
         )
 
 
-def locations(spec: AnyJobSpec) -> Iterator[tuple[str, str]]:
-    """What a spec reads and writes: the key, and the location. Models of the catalogue have none."""
-    if spec.source is not None:
-        yield "source.uri", spec.source.uri
-    for name in ("detections", "calibration"):
-        if (location := getattr(spec, name, None)) is not None:
-            yield name, location
-    for part, reference in _model_files(spec).items():
-        yield f"model.{part}", reference
-    yield "sink.uri", spec.sink.uri
-
-
 def uses_s3(spec: AnyJobSpec) -> bool:
     return any(is_s3(location) for _, location in locations(spec))
-
-
-def _rooted(spec: AnyJobSpec) -> AnyJobSpec:
-    files = _model_files(spec)
-    return spec.model_copy(update={"model": spec.model.model_copy(update=files)}) if files else spec
-
-
-def _model_files(spec: AnyJobSpec) -> dict[str, str]:
-    parts = {part: getattr(spec.model, part) for part in ("name", "weights", "labels")}
-    return {
-        part: reference if is_s3(reference) else resolve_location(reference)
-        for part, reference in parts.items()
-        if reference is not None and not (part == "name" and reference in CATALOG)
-        if not reference.startswith(_ELSEWHERE)
-    }
 
 
 def _volume_of(location: str, volumes: tuple[Volume, ...]) -> Volume | None:

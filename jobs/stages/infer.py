@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cvcore.image.fit import Fit, plan_fit
 from cvcore.models import ModelSource
+from jobs.resources import LOGICAL_GPUS_VARIABLE
 from jobs.stages.batching import choose_batch_size
 from jobs.stages.guard import Guard
 from jobs.stages.replica import Replica
@@ -32,7 +33,7 @@ class InferStage:
         torch.set_num_threads(settings.threads)
         self._settings = settings
         source: ModelSource = ray.get(model)
-        device = torch.device("cuda" if settings.on_gpu else "cpu")
+        device = inference_device(on_gpu=settings.on_gpu)
         self._replica = Replica(source, settings.task, device, settings.precision)
         self._head = self._replica.head
         self._guard = Guard(settings.bounds)
@@ -108,6 +109,11 @@ class InferStage:
             }
             store.create(settings.tuning_uri, json.dumps(record).encode(), writer=settings.writer)
         return int(json.loads(store.read(settings.tuning_uri))["batch_size"])
+
+
+def inference_device(*, on_gpu: bool) -> torch.device:
+    """Where this process computes: on the CPU too where its node's GPUs are logical."""
+    return torch.device("cuda" if on_gpu and LOGICAL_GPUS_VARIABLE not in os.environ else "cpu")
 
 
 def _failure(error: Exception) -> Failure:
