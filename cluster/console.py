@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from jobs.outcome import CLASSIFIED, FOUND, RunResult
+from jobs.outcome import CLASSIFIED, FOUND, MAPS, RunResult
 from jobs.progress import STAGES, Listener, Snapshot
 from jobs.storage import join
 from jobs.visible import visible
@@ -195,7 +195,7 @@ def _print_result(result: RunResult) -> None:
     counts = result.manifest["counts"]
     found = result.manifest.get("scan")
     if found is None:
-        name = next(name for name in ("detections", CLASSIFIED, *FOUND.values()) if name in counts)
+        name = next(name for name in ("detections", CLASSIFIED, MAPS, *FOUND.values()) if name in counts)
         what = f"{counts[name]:,} {name}"
     else:
         what = f"{found['anomalies']:,} anomalies"
@@ -228,8 +228,6 @@ def _print_result(result: RunResult) -> None:
         lines.append(f"Results: {join(result.uri, 'data')}")
     if "embeddings" in counts:
         lines.append(f"Next:    veedor index {result.uri} --out FOLDER")
-    elif "maps" in counts:
-        lines.append(f"Next:    veedor evaluate {result.uri} --truth MASKS")
     elif "proposals" in counts:
         lines.append(f"Next:    veedor evaluate {result.uri} --truth annotations.json")
     elif not {"pictures", "codes"} & counts.keys():

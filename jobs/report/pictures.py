@@ -20,7 +20,6 @@ from jobs.report.colors import parse_color
 MAX_SIDE_PX = 512
 # Longest side in pixels and JPEG quality, best first: a picture takes the first that fits its allowance.
 TIERS = ((512, 86), (512, 78), (512, 70), (448, 68), (384, 64), (320, 60), (256, 50))
-MASK_ALPHA = 120
 MAX_MASK_PIXELS = 100_000_000
 
 
@@ -37,15 +36,17 @@ class MaskPicture:
     uri: str
 
 
-def decode_small(body: bytes, *, width: int, height: int, limits: DecodeLimits) -> Image.Image:
-    """Decode an image of `width` x `height` pixels to at most `MAX_SIDE_PX` on either side, upright RGB.
+def decode_small(
+    body: bytes, *, width: int, height: int, limits: DecodeLimits, max_side_px: int = MAX_SIDE_PX
+) -> Image.Image:
+    """Decode an image of `width` x `height` pixels to at most so many on either side, upright RGB.
 
     Large JPEGs are decoded at a fraction of their size, so a few may be decoded at once.
 
     Raises:
         ImageError: if the bytes are no such image; code `changed` if it has another size.
     """
-    scale = min(1.0, MAX_SIDE_PX / max(width, height))
+    scale = min(1.0, max_side_px / max(width, height))
     small = InputSpec(max(1, round(height * scale)), max(1, round(width * scale)), fit="stretch")
     decoded = decode_to_canvas(body, small, limits=limits)
     if (decoded.fit.source_width, decoded.fit.source_height) != (width, height):
@@ -95,10 +96,10 @@ def draw_mask(rle: dict[str, Any], *, width: int, height: int, color: str) -> Ma
 
 
 def _palette_png(coverage: Image.Image, color: str) -> bytes:
-    """A two-colour PNG: transparent, and `color` at `MASK_ALPHA`, where coverage is at least half."""
+    """A two-colour PNG: transparent, and `color` where coverage is at least half."""
     picture = coverage.point([int(level >= 128) for level in range(256)], "L").convert("L")
     indexed = Image.frombytes("P", picture.size, picture.tobytes())
     indexed.putpalette([0, 0, 0, *parse_color(color)])
     buffer = io.BytesIO()
-    indexed.save(buffer, "PNG", bits=1, transparency=bytes([0, MASK_ALPHA]), optimize=True)
+    indexed.save(buffer, "PNG", bits=1, transparency=bytes([0, 255]), optimize=True)
     return buffer.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -106,10 +107,20 @@ def last_json(result: Result) -> dict:
     return found
 
 
-def test_a_report_says_what_there_is_instead(done: Path) -> None:
+def test_a_report_shows_the_best_boxes_on_their_pictures(done: Path) -> None:
     result = run("report", done / "run")
-    assert result.exit_code == EXIT_USAGE
-    assert "propose job" in result.output
+    assert result.exit_code == 0, result.output
+    page = (done / "run" / "report.html").read_text()
+    rows = read_local_rows(done / "run").to_pylist()
+    assert f"{sum(len(row['proposals'] or ()) for row in rows)}" in page
+    assert "proposals by score" in page
+    assert "results were altered" not in page
+    data = json.loads(re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.S)[1])
+    assert [label["name"] for label in data["labels"]] == ["proposal"]
+    (shown,) = [card for card in data["cards"] if card["name"] == "scene-000001.jpg"]
+    assert shown["picture"].startswith("data:image/jpeg")
+    assert len(shown["dets"]) + shown["more"] == len(rows[1]["proposals"])
+    assert shown["dets"][0][2] == pytest.approx(rows[1]["proposals"][0]["box"], abs=0.06)
 
 
 def test_a_dry_run_shows_plan_and_spec(done: Path, tmp_path: Path) -> None:
@@ -147,7 +158,7 @@ def test_annotate_with_a_model_that_names_nothing_is_refused(done: Path, tmp_pat
     out = tmp_path / "out"
     result = run("annotate", done / "images", "--model", "selective_search", "--out", out)
     assert result.exit_code == EXIT_USAGE
-    assert "neither a detector nor a classifier" in result.output
+    assert "is no detector, classifier or segmenter" in result.output
 
 
 def test_truth_of_other_images_is_refused(done: Path, tmp_path: Path) -> None:
