@@ -53,7 +53,7 @@ class InferStage:
             took_s = time.monotonic() - began
         self._settings.tally.done("infer", unit, table.column("status"), seconds=took_s)
         if (telemetry := self._settings.tally.telemetry) is not None:
-            telemetry.computed(batch_size=self._batch_size, memory=_memory(self._device))
+            telemetry.computed(batch_size=self._batch_size, memory=_memory(self._replica.device))
         return table
 
     def infer(self, batch: pa.Table) -> pa.Table:
