@@ -24,6 +24,7 @@ from cluster.propose_command import propose
 from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
 from cluster.schedule_commands import schedule_app
+from cluster.schedule_metrics_command import metrics
 from cluster.submit_commands import submit
 from cluster.tick_command import tick
 from cluster.train_command import train
@@ -63,6 +64,7 @@ for panel, commands in COMMANDS.items():
         app.command(rich_help_panel=panel)(command)
 app.command("export", rich_help_panel=RESULTS)(export_run)
 app.command("import", rich_help_panel=RESULTS)(import_run)
+schedule_app.command()(metrics)
 app.add_typer(schedule_app, name="schedule", rich_help_panel=SCHEDULES)
 app.add_typer(dataset_app, name="dataset", rich_help_panel=DATASETS)
 

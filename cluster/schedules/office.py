@@ -141,7 +141,7 @@ class Office:
         found: list[Standing] = []
         problems: dict[str, str] = {}
         names = self.book.names()
-        now = self._time_to_look() if names else machine_time()
+        now = self.time_to_look() if names else machine_time()
         for name, number in names.items():
             try:
                 change = self.book.read(name, number)
@@ -151,7 +151,7 @@ class Office:
                 problems[name] = str(error)
         return found, problems
 
-    def _time_to_look(self) -> datetime:
+    def time_to_look(self) -> datetime:
         """The store's time; this machine's for who may read there and not write."""
         try:
             return self.clock.now()
