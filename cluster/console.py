@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from cluster.events import Event, error_event, progress_event, result_event, step_event
-from jobs.outcome import CLASSIFIED, FOUND, RunResult
+from jobs.outcome import CLASSIFIED, FOUND, MAPS, RunResult
 from jobs.progress import STAGES, Listener, Snapshot
 from jobs.storage import join
 from jobs.visible import visible
@@ -190,7 +190,7 @@ def _print_result(result: RunResult) -> None:
     counts = result.manifest["counts"]
     found = result.manifest.get("scan")
     if found is None:
-        name = next(name for name in ("detections", CLASSIFIED, *FOUND.values()) if name in counts)
+        name = next(name for name in ("detections", CLASSIFIED, MAPS, *FOUND.values()) if name in counts)
         what = f"{counts[name]:,} {name}"
     else:
         what = f"{found['anomalies']:,} anomalies"
@@ -223,8 +223,6 @@ def _print_result(result: RunResult) -> None:
         lines.append(f"Results: {join(result.uri, 'data')}")
     if "embeddings" in counts:
         lines.append(f"Next:    veedor index {result.uri} --out FOLDER")
-    elif "maps" in counts:
-        lines.append(f"Next:    veedor evaluate {result.uri} --truth MASKS")
     elif "proposals" in counts:
         lines.append(f"Next:    veedor evaluate {result.uri} --truth annotations.json")
     elif not {"pictures", "codes"} & counts.keys():

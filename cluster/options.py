@@ -45,6 +45,18 @@ Sha256 = Annotated[str | None, typer.Option(help="Pin of the weights; required f
 Labels = Annotated[str | None, typer.Option(help="Text file, one class name a line.")]
 MinScore = Annotated[float, typer.Option(help="Drop detections below this score.")]
 NmsIou = Annotated[float, typer.Option(help="Suppress same-class boxes that overlap more.")]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        help="Of a segmenter: look at images at their own scale, in tiles of so many pixels; for large ones."
+    ),
+]
+Overlap = Annotated[int, typer.Option(help="Of a segmenter, pixels that tiles share.")]
+Maps = Annotated[
+    str | None,
+    typer.Option(help="Of a segmenter: write class maps as palette PNG files there too, beside the Parquet."),
+]
+MaxPixels = Annotated[int | None, typer.Option(help="Refuse larger images; default 100 million.")]
 TopK = Annotated[int, typer.Option(help="Of a classifier, keep so many labels an image.")]
 MaxDetections = Annotated[int, typer.Option(help="Keep at most so many an image.")]
 

@@ -19,7 +19,7 @@ from cvcore.errors import SpecError
 from jobs.catalog import find_job
 from jobs.prepare import Prepared, prepare
 from jobs.sizing.fleet import Fleet, Hazards, NodeType
-from jobs.sizing.search import Sizing, predict, size_fleet
+from jobs.sizing.search import MAX_INPUTS, Sizing, run_on, size_fleet
 from jobs.sizing.workload import StageTimes, Workload, workload_facts
 from jobs.spec import PipelineSpec, validate_spec
 
@@ -165,8 +165,7 @@ def _stage_times(question: Question, prepared: Prepared, say: Any) -> StageTimes
 def _find(question: Question, work: Workload, spec: PipelineSpec) -> Sizing:
     if question.num_nodes is not None:
         fleet = Fleet(question.node, question.num_nodes, question.requests_per_s)
-        outcome = predict(work, fleet, hazards=question.hazards, asked=spec.resources)
-        return Sizing(1, fleet, outcome, in_time=True)
+        return run_on(work, fleet, hazards=question.hazards, asked=spec.resources)
     assert question.deadline_s is not None
     return size_fleet(
         work,
@@ -186,12 +185,13 @@ def _content(found: Sizing, work: Workload, question: Question) -> dict[str, Any
         "deadline_s": question.deadline_s,
         "in_time": found.in_time,
         "reason": found.reason,
-        "jobs": found.num_jobs,
+        "jobs_at_once": found.at_once,
+        "jobs_in_turn": found.in_turn,
         "nodes": found.num_nodes,
         "cpus": found.num_nodes * question.node.cpus,
         "gpus": found.num_nodes * question.node.gpus,
-        "wall_s": outcome.wall_s,
-        "images_per_s": found.num_jobs * outcome.images_per_s,
+        "wall_s": found.wall_s,
+        "images_per_s": found.images_per_s,
         "cost": found.cost,
         "busy": outcome.busy,
         "bottleneck": outcome.bottleneck,
@@ -213,7 +213,7 @@ def _print(found: Sizing, work: Workload, question: Question) -> None:
     rows = [
         ("Work", f"{work.num_images:,} images, {work.num_units:,} units of {work.unit_size}"),
         ("Fleet", machines),
-        ("Time", f"{_hours(outcome.wall_s)}, {found.num_jobs * outcome.images_per_s:,.0f} images/s"),
+        ("Time", f"{_hours(found.wall_s)}, {found.images_per_s:,.0f} images/s"),
     ]
     if node.price_per_h:
         rows.append(("Cost", f"{found.cost:,.2f} at {node.price_per_h:g} a machine and hour"))
@@ -230,13 +230,27 @@ def _print(found: Sizing, work: Workload, question: Question) -> None:
     for name, text in rows:
         table.add_row(name, text)
     console.print(table)
-    if found.num_jobs > 1:
-        console.print(
-            f"One driver hands out {1 / work.times.driver_s:,.0f} units a second and is not enough: cut the "
-            f"source into {found.num_jobs} jobs, by prefix, each on {found.fleet.num_nodes} machines."
-        )
+    for text in _cuts(found, work):
+        console.print(text)
     if not found.in_time:
         console.print(f"Not in time: {found.reason}. The above is the best there is.")
+
+
+def _cuts(found: Sizing, work: Workload) -> list[str]:
+    """Why and how the source is cut into several jobs."""
+    cuts = []
+    if found.at_once > 1:
+        cuts.append(
+            f"One driver hands out {1 / work.times.driver_s:,.0f} units a second and is not enough: cut the "
+            f"source into {found.at_once} parts, by prefix, each on {found.fleet.num_nodes} machines."
+        )
+    if found.in_turn > 1:
+        part = "each part" if found.at_once > 1 else "the source"
+        cuts.append(
+            f"A job's plan is held in memory, and is best kept below {MAX_INPUTS:,} inputs: cut {part} into "
+            f"{found.in_turn} jobs, by prefix, one after the other."
+        )
+    return cuts
 
 
 def _by_share(busy: dict[str, float]) -> list[tuple[str, float]]:

@@ -108,11 +108,16 @@ def prepare(
         selection = listing.result() if listing is not None else None
     if standing is not None:
         plan = load_checked_plan(spec, folder, store, standing, identity)
-        listener.step(_continuing_text(plan))
+        listener.step(_continuing_text(plan), job_id=standing.job_id)
         return Prepared(spec, folder, store, writer, standing, plan, fetched, facts, purpose, claimed=True)
     assert selection is not None
     record, plan = _plan_job(spec, selection, identity | {"labels": list(facts.labels)}, facts)
-    listener.step(_planned_text(plan, selection), inputs=plan.num_inputs, units=plan.num_units)
+    listener.step(
+        _planned_text(plan, selection),
+        inputs=plan.num_inputs,
+        units=plan.num_units,
+        job_id=record.job_id,
+    )
     return Prepared(spec, folder, store, writer, record, plan, fetched, facts, purpose, claimed=False)
 
 
@@ -142,7 +147,7 @@ def claim_job(prepared: Prepared, *, listener: Listener) -> Prepared:
         return replace(prepared, claimed=True)
     model = model_identity(prepared.spec, prepared.model, prepared.purpose.digests)
     plan = load_checked_plan(prepared.spec, folder, store, standing, model)
-    listener.step(_continuing_text(plan))
+    listener.step(_continuing_text(plan), job_id=standing.job_id)
     return replace(prepared, record=standing, plan=plan, claimed=True)
 
 

@@ -122,7 +122,7 @@ def gpu_facts() -> GpuFacts:
             properties = torch.cuda.get_device_properties(number)
             devices.append(Device(properties.name, (properties.major, properties.minor), free, total))
         if not devices and torch.version.cuda is not None:
-            torch.cuda.init()
+            torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         devices = []

@@ -24,7 +24,7 @@ MAX_SHOWN: Final = 5
 def check_versions() -> Iterator[Finding]:
     """Look at this environment."""
     wanted = [Requirement(text) for text in metadata.requires(PACKAGE) or ()]
-    installed = {
+    installed: dict[str, str] = {
         canonicalize_name(found.metadata["Name"]): found.version for found in metadata.distributions()
     }
     file = find_constraints()

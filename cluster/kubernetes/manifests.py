@@ -9,12 +9,13 @@ from typing import Any, Final, Literal
 from cluster.kubernetes.cron_job import Schedule, cron_job_spec
 from cluster.kubernetes.names import MAX_CHARS, check_name, corrected
 from cluster.kubernetes.options import KubernetesSection
-from cluster.kubernetes.places import AnyJobSpec, check_reachable, placed
+from cluster.kubernetes.places import check_reachable, placed
 from cluster.kubernetes.pods import SPEC_FILE, Manifest
 from cluster.kubernetes.ray_cluster import ray_cluster_spec
 from cluster.kubernetes.ray_job import ray_cron_job_spec, ray_job_spec
 from cluster.kubernetes.sizes import Fleet, plan_fleet
 from cluster.kubernetes.yaml_text import yaml_text
+from cluster.locations import AnyJobSpec
 from cvcore.errors import SpecError
 
 Kind = Literal["RayJob", "RayCluster", "RayCronJob", "CronJob"]

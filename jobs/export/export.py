@@ -38,6 +38,7 @@ WRITERS: Mapping[str, type[Writer]] = {
     "fiftyone": FiftyOneWriter,
     "csv": CsvWriter,
 }
+MASKS = ("rle", "polygons")
 BY_VIDEO = ("cvat", "mot")
 COUNTED = ("looked_at", "empty", "failed", "detections", "undecided")
 FAILURES, QUEUE = "failures.csv", "queue.csv"
@@ -57,6 +58,7 @@ class Options:
         overwrite: whether what is at `out` is replaced.
         corrections: whether detections are as people left them (`apply`), and whether that is all there is:
             `only` the images of which they decided everything.
+        masks: how COCO's annotations have them: `rle` or `polygons`.
     """
 
     choice: Choice = ALL
@@ -66,6 +68,7 @@ class Options:
     partial: bool = False
     overwrite: bool = False
     corrections: str = "ignore"
+    masks: str = "rle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
         raise SpecError(
             f"there is no format {to!r}.{did_you_mean(to, WRITERS)} Formats: {', '.join(WRITERS)}."
         )
-    order = _order(options, to)
+    order, polygons = _order(options, to), _polygons(options, to)
     use = _use(options)
     uri = resolve_location(run)
     store = open_store(uri, access)
@@ -118,7 +121,7 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
     source = _Source(found, facts, store, options, said)
     with staged(out, access=access, overwrite=options.overwrite) as folder:
         sink = Sink(folder)
-        writer = writer_of(sink, facts)
+        writer = CocoWriter(sink, facts, polygons=True) if polygons else writer_of(sink, facts)
         counts = _write(writer, source, folder, order)
         writer.close()
         counts["not_looked_at"] = found.record.num_inputs - counts["inputs"]
@@ -140,6 +143,17 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     names = ("looked_at", "empty", "failed", "not_looked_at", "detections", "undecided")
     return Exported(resolve_location(out), to, **{name: counts[name] for name in names}, losses=losses)
+
+
+def _polygons(options: Options, to: str) -> bool:
+    if options.masks not in MASKS:
+        raise SpecError(
+            f"there is no form of masks {options.masks!r}.{did_you_mean(options.masks, MASKS)} "
+            f"Forms: {', '.join(MASKS)}."
+        )
+    if options.masks != "rle" and to != "coco":
+        raise SpecError(f"coco alone has masks in several forms: leave masks out, {to} has its own")
+    return options.masks == "polygons"
 
 
 def _order(options: Options, to: str) -> Order | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +54,7 @@ class World:
         self.env = simpy.Environment()
         self.nodes = [Node(self.env) for _ in range(fleet.num_nodes)]
         self.pending = deque(range(num_units))
-        self.busy_s: Counter[str] = Counter()
+        self.busy_s: defaultdict[str, float] = defaultdict(float)
         self.published: list[float] = []
         self.redone = self.lost = 0
         self.places: simpy.Container | None = None

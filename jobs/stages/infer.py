@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -47,9 +48,13 @@ class InferStage:
         unit = batch.column("unit")[0].as_py()
         self._settings.tally.begin("infer", unit)
         with computing or contextlib.nullcontext():
+            began = time.monotonic()
             torch.set_num_threads(self._settings.threads)  # of the calling thread
             table = self.infer(batch)
-        self._settings.tally.done("infer", unit, table.column("status"))
+            took_s = time.monotonic() - began
+        self._settings.tally.done("infer", unit, table.column("status"), seconds=took_s)
+        if (telemetry := self._settings.tally.telemetry) is not None:
+            telemetry.computed(batch_size=self._batch_size, memory=_memory(self._replica.device))
         return table
 
     def infer(self, batch: pa.Table) -> pa.Table:
@@ -120,3 +125,14 @@ def _failure(error: Exception) -> Failure:
     if isinstance(error, torch.OutOfMemoryError):
         return Failure("out_of_memory", f"one image does not fit on the device: {error}")
     return Failure("unexpected", f"{type(error).__name__}: {error}")
+
+
+def _memory(device: torch.device) -> dict[str, int]:
+    """Bytes of a GPU by kind, as `veedor_gpu_memory_bytes` has them; empty on a CPU."""
+    if device.type != "cuda":
+        return {}
+    return {
+        "allocated": torch.cuda.memory_allocated(device),
+        "peak": torch.cuda.max_memory_allocated(device),
+        "total": torch.cuda.get_device_properties(device).total_memory,
+    }

@@ -92,7 +92,8 @@ def test_a_person_reads_machines_time_cost_and_what_is_busiest(folder: Path) -> 
     assert "1,000,000,000 images" in text
     assert "machines" in text
     assert "at 1.5 a machine and hour" in text
-    assert "cut the source into 3 jobs" in text
+    assert "cut the source into 3 parts" in text
+    assert "cut each part into 7 jobs" in text
 
 
 @pytest.mark.parametrize(

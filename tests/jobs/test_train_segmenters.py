@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision.models import squeezenet1_1
 
 from cvcore.checkpoint import save_checkpoint
+from cvcore.datasets.mask_files import IGNORED
 from cvcore.errors import ModelError, SpecError
 from cvcore.image.fit import plan_fit
 from cvcore.models import ModelSource, build_model
@@ -19,8 +20,9 @@ from cvcore.segment.base import Segmenter
 from cvcore.segment.unet import build_unet
 from cvcore.train.augment import AugmentOptions, augment_mask
 from cvcore.train.batches import ALONE
+from cvcore.train.drawn_masks import draw_mask
 from cvcore.train.epochs import START, only_worker
-from cvcore.train.masks import MaskSample, draw_mask, mask_batches
+from cvcore.train.masks import MaskSample, mask_batches
 from jobs.train_catalog import build_train_spec
 from jobs.train_run import keep_epoch, keep_finish
 from jobs.train_segmenter import SegmenterRun, check_segmenter_data
@@ -123,7 +125,7 @@ def test_views_carry_the_mask_along() -> None:
     canvas = np.repeat((disc * 255)[:, :, None], 3, axis=2)
     spec = build_unet(width=1, input_size=40).input_spec
     fit = plan_fit(40, 40, spec)
-    sample = MaskSample("a", canvas, draw_mask(disc, fit, spec), fit, disc)
+    sample = MaskSample("a", canvas, draw_mask(disc, fit, spec, outside=IGNORED), fit, disc)
     options = AugmentOptions(("flip", "turn", "jitter"))
     for seed in range(8):
         pixels, mask = augment_mask(canvas, sample.mask, options, np.random.default_rng(seed))
@@ -140,7 +142,7 @@ def test_masks_on_the_canvas_end_with_the_image() -> None:
     fit = plan_fit(10, 20, spec)
     truth = np.zeros((10, 20), np.uint8)
     truth[:, 10:] = 1
-    found = draw_mask(truth, fit, spec)
+    found = draw_mask(truth, fit, spec, outside=IGNORED)
     assert (found[: fit.top] == 255).all()
     assert (found[fit.top : fit.top + fit.content_height, :16] == 0).all()
     assert (found[fit.top : fit.top + fit.content_height, 16:] == 1).all()

@@ -8,7 +8,7 @@ import pytest
 
 from cvcore.errors import SpecError
 from jobs.sizing.fleet import Fleet, Hazards, NodeType
-from jobs.sizing.search import predict, size_fleet
+from jobs.sizing.search import MAX_INPUTS, run_on, size_fleet
 from jobs.sizing.workload import StageTimes, Workload
 
 NODE = NodeType(cpus=8, price_per_h=0.5)
@@ -21,9 +21,9 @@ def test_it_is_in_time_and_one_machine_fewer_is_not(hazards: Hazards | None) -> 
     found = size_fleet(WORK, NODE, deadline_s=3600, hazards=hazards)
     assert found.in_time
     assert found.num_jobs == 1
-    assert found.outcome == predict(WORK, found.fleet, hazards=hazards)
-    fewer = predict(WORK, replace(found.fleet, num_nodes=found.fleet.num_nodes - 1), hazards=hazards)
-    assert found.outcome.wall_s <= 3600 < fewer.wall_s
+    assert found == run_on(WORK, found.fleet, hazards=hazards)
+    fewer = run_on(WORK, replace(found.fleet, num_nodes=found.fleet.num_nodes - 1), hazards=hazards)
+    assert found.wall_s <= 3600 < fewer.wall_s
 
 
 def test_mishaps_cost_machines() -> None:
@@ -34,15 +34,24 @@ def test_mishaps_cost_machines() -> None:
 
 def test_the_cost_is_that_of_all_machines_for_all_the_time() -> None:
     found = size_fleet(WORK, NODE, deadline_s=3600)
-    assert found.cost == pytest.approx(found.num_nodes * 0.5 * found.outcome.wall_s / 3600)
+    assert found.cost == pytest.approx(found.num_nodes * 0.5 * found.wall_s / 3600)
 
 
 def test_what_one_driver_cannot_hand_out_becomes_several_jobs() -> None:
     slow = replace(WORK, times=replace(TIMES, driver_s=1.0))  # 7,813 units, one a second
     found = size_fleet(slow, NODE, deadline_s=3600)
     assert found.in_time
-    assert found.num_jobs == 3
+    assert (found.at_once, found.in_turn) == (3, 1)
     assert found.num_nodes == 3 * found.fleet.num_nodes
+
+
+def test_what_one_plan_cannot_hold_becomes_jobs_in_turn() -> None:
+    large = replace(WORK, num_images=3 * MAX_INPUTS - 1)
+    found = size_fleet(large, replace(NODE, cpus=64), deadline_s=4 * 86_400)
+    assert found.in_time
+    assert (found.at_once, found.in_turn) == (1, 3)
+    assert found.wall_s == pytest.approx(3 * found.outcome.wall_s)
+    assert found.outcome == run_on(replace(large, num_images=MAX_INPUTS), found.fleet).outcome
 
 
 def test_a_store_that_answers_too_little_is_named() -> None:
