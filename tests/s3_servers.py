@@ -77,7 +77,7 @@ def free_ports(count: int) -> list[int]:
 def moto_server(folder: Path) -> Iterator[S3Server]:
     """moto's in-memory S3, in a process of its own. It accepts any credentials.
 
-    Writes are made one at a time: it looks and writes in two steps, so that of two conditional ones both could
+    Writes are made one at a time: it looks and writes in two steps, so that two conditional ones could both
     be made.
     """
     (port,) = free_ports(1)
