@@ -384,6 +384,14 @@ LOCAL = {**SPEC, "source": {"uri": "/data/photos"}}
             {**SCAN, "resources": {"actors": 9}}, "CronJob", {}, "runs in one pod", id="looks on three nodes"
         ),
         pytest.param(SPEC, "RayJob", {"image": None}, "no image", id="no image"),
+        pytest.param(SPEC, "RayCronJob", {}, "what is done is not done again", id="the same job each night"),
+        pytest.param(
+            {**SPEC, "source": {**SPEC["source"], "exclude": ["AKIAABCDEFGHIJKLMNOP"]}},
+            "RayJob",
+            {},
+            r"source.exclude\[0\] holds what looks like a secret.*--secret",
+            id="a secret",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(content: Manifest, kind: Kind, options: Manifest, message: str) -> None:
@@ -570,7 +578,7 @@ REFUSALS = (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     asked_resources, option_sets, st.sampled_from(["RayJob", "RayCluster", "RayCronJob", "CronJob"]), names
 )
