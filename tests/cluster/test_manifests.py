@@ -264,6 +264,12 @@ def test_the_head_does_not_compute_and_holds_the_token() -> None:
     assert cluster["authOptions"] == {"mode": "token", "secretName": "mine"}
 
 
+def test_another_user_than_the_images_has_a_home_too() -> None:
+    for pod in pods(build_manifests(order(user_id=1234))):
+        assert pod["securityContext"]["runAsUser"] == 1234
+        assert {"name": "HOME", "value": "/tmp"} in pod["containers"][0]["env"]
+
+
 def test_secrets_go_to_what_computes_alone() -> None:
     spec = build_manifests(order(secrets=["s3"], env={"AWS_REGION": "eu-south-2"}))[1]["spec"]
     (submitter,) = spec["submitterPodTemplate"]["spec"]["containers"]
