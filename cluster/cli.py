@@ -9,17 +9,26 @@ from typing import Annotated, Any
 import typer
 
 from cluster.anomaly_commands import calibrate, scan, threshold
+from cluster.cluster_commands import down, up
 from cluster.compare_command import compare
 from cluster.dataset_commands import dataset_app
+from cluster.doctor_command import doctor
 from cluster.exchange_commands import export_run, import_run
 from cluster.exits import usage_errors
 from cluster.image_commands import compress, decompress, denoise, generate, reduce
 from cluster.job_commands import annotate, run, track
+from cluster.manifest_command import manifest
 from cluster.options import Endpoint, Json, Profile, Region, SpeedSeconds
+from cluster.plan_command import plan
 from cluster.propose_command import propose
 from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
+from cluster.schedule_commands import schedule_app
+from cluster.schedule_metrics_command import metrics
+from cluster.submit_commands import list_jobs, logs, status, stop, submit
+from cluster.tick_command import tick
 from cluster.train_command import train
+from cluster.view_command import view
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,8 +38,10 @@ app = typer.Typer(
     help="Annotate large image and video datasets on Ray, track what moves in them, and scan what is new for "
     "anomalies: from a folder or bucket, through a model, into Parquet.",
 )
-JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
+JOBS, CLUSTERS, SCHEDULES, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Jobs",
+    "Clusters",
+    "Schedules",
     "Anomalies",
     "Search by example",
     "Pictures by autoencoders",
@@ -39,18 +50,23 @@ JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Models and samples",
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    JOBS: (annotate, track, propose, run),
+    JOBS: (annotate, track, propose, run, plan),
+    CLUSTERS: (up, submit, status, logs, stop, down, manifest, doctor),
+    SCHEDULES: (tick,),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
-    RESULTS: (query,),
+    RESULTS: (view, query),
     MODELS: (train, compare),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.command("list", rich_help_panel=CLUSTERS)(list_jobs)
 app.command("export", rich_help_panel=RESULTS)(export_run)
 app.command("import", rich_help_panel=RESULTS)(import_run)
+schedule_app.command()(metrics)
+app.add_typer(schedule_app, name="schedule", rich_help_panel=SCHEDULES)
 app.add_typer(dataset_app, name="dataset", rich_help_panel=DATASETS)
 
 

@@ -45,6 +45,13 @@ def export_run(
         bool, typer.Option("--partial", help="Also of a run that is not finished, which the export says.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")] = False,
+    corrections: Annotated[
+        str,
+        typer.Option(
+            help="What people said of the run: ignore it, apply it, or take only images of which they "
+            "decided everything."
+        ),
+    ] = "ignore",
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
@@ -59,7 +66,7 @@ def export_run(
     from jobs.storage import Access
 
     choice = Choice(tuple(label or ()), min_score)
-    options = Options(choice, order, limit, seed, partial, overwrite, masks)
+    options = Options(choice, order, limit, seed, partial, overwrite, corrections, masks)
     with usage_errors(as_json=as_json):
         access = Access(profile, endpoint_url, region)
         _print_exported(export_run(run, to=to, out=out, access=access, options=options), as_json=as_json)
@@ -72,6 +79,8 @@ def _print_exported(done: Exported, *, as_json: bool) -> None:
     kinds = [f"{done.detections:,} detections in {done.looked_at:,} images, {done.empty:,} of them empty"]
     if done.failed:
         kinds.append(f"{done.failed:,} failed")
+    if done.undecided:
+        kinds.append(f"{done.undecided:,} left out, as not all of them was decided")
     if done.not_looked_at:
         kinds.append(f"{done.not_looked_at:,} not looked at")
     typer.echo(f"{'; '.join(kinds)}: {done.uri}")

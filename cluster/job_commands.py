@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.exits import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_OVER_LIMIT,
-    EXIT_USAGE,
-    fail,
-    interrupt,
-    usage_errors,
-)
+from cluster.exits import interrupt, usage_errors
+from cluster.job_ending import end_content
 from cluster.options import (
     Actors,
     Address,
@@ -52,9 +45,10 @@ from cluster.options import (
     source_content,
     storage_content,
 )
-from cvcore.errors import VeedorError
+from cluster.spec_file import read_spec_file
 
 if TYPE_CHECKING:
+    from cluster.console import Display
     from jobs.outcome import RunResult
 
 
@@ -211,19 +205,8 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Run a job from a spec file; the same file runs on a laptop and on a cluster."""
-    from jobs.spec import MAX_SPEC_CHARS, load_yaml
-
-    try:
-        with spec.open(encoding="utf-8") as file:
-            text = file.read(MAX_SPEC_CHARS + 1)
-    except OSError as error:
-        fail(f"cannot read {spec}: {error.strerror}", as_json=as_json)
-    except UnicodeDecodeError:
-        fail(f"cannot read {spec}: it is not UTF-8 text", as_json=as_json)
-    try:
-        content = load_yaml(text, name=str(spec))
-    except VeedorError as error:
-        fail(str(error), as_json=as_json)
+    with usage_errors(as_json=as_json):
+        content = read_spec_file(spec)
     run_content(content, name=str(spec), address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
 
 
@@ -235,47 +218,25 @@ def run_content(
     as_json: bool,
     verbose: bool,
     name: str = "the command line",
+    display: Display | None = None,
     **more: Any,
 ) -> RunResult | None:
     """Run the job of a spec's content, tell of it, and exit with its code where it is not 0.
 
-    `more` goes to the job beside its spec: what no record may hold. A dry run has no result.
+    `display` is told in place of the one that fits the output. `more` goes to the job beside its spec: what
+    no record may hold. A dry run has no result.
     """
-    from cluster.console import open_display
-    from cluster.last_words import last_words
-    from jobs.catalog import find_job
-    from jobs.outcome import JobFailed
-    from jobs.spec import validate_spec
-
-    display = open_display(as_json=as_json)
-    try:
-        job = find_job(content)
-        spec = validate_spec(content, job.spec, name=name)
-        if dry_run:
-            from cluster.dry_run import print_dry_run
-
-            print_dry_run(spec, display, address=address)
-            return None
-        signal.signal(signal.SIGTERM, interrupt)
-        with last_words(as_json=as_json):
-            result = job.run(spec, listener=display, address=address, verbose=verbose, **more)
-    except JobFailed as error:
-        display.error(str(error))
-        raise typer.Exit(EXIT_FAILED) from error
-    except VeedorError as error:
-        display.error(str(error))
-        raise typer.Exit(EXIT_USAGE) from error
-    except KeyboardInterrupt as error:
-        display.error("interrupted: what is published stays; run the same command again to continue")
-        raise typer.Exit(EXIT_INTERRUPTED) from error
-    finally:
-        display.close()
-    display.result(result)
-    if result.over_limit:
-        counts = result.manifest["counts"]
-        display.error(
-            f"{counts['failed']:,} of {counts['inputs']:,} inputs failed; "
-            f"limits.max_failed_fraction = {spec.limits.max_failed_fraction:g} allows fewer"
-        )
-        raise typer.Exit(EXIT_OVER_LIMIT)
-    return result
+    signal.signal(signal.SIGTERM, interrupt)
+    ending = end_content(
+        content,
+        address=address,
+        dry_run=dry_run,
+        as_json=as_json,
+        verbose=verbose,
+        name=name,
+        display=display,
+        **more,
+    )
+    if ending.exit_code:
+        raise typer.Exit(ending.exit_code)
+    return ending.result

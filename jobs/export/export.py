@@ -10,22 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-import pyarrow as pa
-
 from cvcore.errors import SpecError, did_you_mean
 from jobs.export.coco import CocoWriter
+from jobs.export.corrected import USES, Corrections, Use, corrected, is_decided, read_corrections
 from jobs.export.csv_tables import CsvWriter
 from jobs.export.cvat import CvatWriter
+from jobs.export.facts import check_labels, read_facts, with_corrections
 from jobs.export.fiftyone import FiftyOneWriter
 from jobs.export.label_studio import LabelStudioWriter
 from jobs.export.mot import MotWriter
 from jobs.export.output import MANIFEST, staged
-from jobs.export.queue import ORDERS, Order, choose, label_counts
+from jobs.export.queue import ORDERS, Order, choose
 from jobs.export.rows import Choice, ExportRow, iter_rows
 from jobs.export.voc import VocWriter
 from jobs.export.writer import Facts, Sink, Writer
 from jobs.export.yolo import YoloWriter
-from jobs.query.dataset import parquet_schema
 from jobs.report.run import Run, read_run
 from jobs.storage import Access, Store, open_store, resolve_location
 
@@ -41,6 +40,7 @@ WRITERS: Mapping[str, type[Writer]] = {
 }
 MASKS = ("rle", "polygons")
 BY_VIDEO = ("cvat", "mot")
+COUNTED = ("looked_at", "empty", "failed", "detections", "undecided")
 FAILURES, QUEUE = "failures.csv", "queue.csv"
 ALL = Choice()
 
@@ -56,6 +56,8 @@ class Options:
         seed: of what is drawn.
         partial: whether a run that is not finished may be exported.
         overwrite: whether what is at `out` is replaced.
+        corrections: whether detections are as people left them (`apply`), and whether that is all there is:
+            `only` the images of which they decided everything.
         masks: how COCO's annotations have them: `rle` or `polygons`.
     """
 
@@ -65,6 +67,7 @@ class Options:
     seed: int = 0
     partial: bool = False
     overwrite: bool = False
+    corrections: str = "ignore"
     masks: str = "rle"
 
 
@@ -72,7 +75,8 @@ class Options:
 class Exported:
     """What was written: `looked_at` images, of which `empty` hold nothing, and how many were not.
 
-    `losses` says what the format could not hold, and how often it was there.
+    `undecided` images were left out, as nobody decided all of them. `losses` says what the format could not
+    hold, and how often it was there.
     """
 
     uri: str
@@ -82,6 +86,7 @@ class Exported:
     failed: int
     not_looked_at: int
     detections: int
+    undecided: int
     losses: Mapping[str, int]
 
 
@@ -103,12 +108,17 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
             f"there is no format {to!r}.{did_you_mean(to, WRITERS)} Formats: {', '.join(WRITERS)}."
         )
     order, polygons = _order(options, to), _polygons(options, to)
+    use = _use(options)
     uri = resolve_location(run)
     store = open_store(uri, access)
     found = read_run(uri, store)
     facts = read_facts(found, store, partial=options.partial)
-    _check_labels(options.choice, facts)
-    source = _Source(found, facts, store, options)
+    said = None
+    if use != "ignore":
+        said = read_corrections(uri, store)
+        facts = with_corrections(facts, said)
+    check_labels(options.choice, facts)
+    source = _Source(found, facts, store, options, said)
     with staged(out, access=access, overwrite=options.overwrite) as folder:
         sink = Sink(folder)
         writer = CocoWriter(sink, facts, polygons=True) if polygons else writer_of(sink, facts)
@@ -126,12 +136,13 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
             "min_score": options.choice.min_score,
             "order": order,
             "limit": options.limit,
+            "corrections": use,
             "counts": dict(counts),
             "losses": losses,
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    kept = {name: counts[name] for name in ("looked_at", "empty", "failed", "not_looked_at", "detections")}
-    return Exported(resolve_location(out), to, **kept, losses=losses)
+    names = ("looked_at", "empty", "failed", "not_looked_at", "detections", "undecided")
+    return Exported(resolve_location(out), to, **{name: counts[name] for name in names}, losses=losses)
 
 
 def _polygons(options: Options, to: str) -> bool:
@@ -163,51 +174,14 @@ def _order(options: Options, to: str) -> Order | None:
     return order
 
 
-def read_facts(run: Run, store: Store, *, partial: bool) -> Facts:
-    """What a run says of itself.
-
-    Raises:
-        SpecError: if it is not finished (unless `partial`), or holds no detections.
-    """
-    record = run.record
-    if run.manifest is None and not partial:
+def _use(options: Options) -> Use:
+    use = next((each for each in USES if each == options.corrections), None)
+    if use is None:
         raise SpecError(
-            f"{run.uri} is not finished: run its job again, or export what there is with --partial, which is "
-            "said in the export"
+            f"corrections can be used so: {', '.join(USES)}; not {options.corrections!r}."
+            f"{did_you_mean(options.corrections, USES)}"
         )
-    if not run.parts:
-        raise SpecError(f"{run.uri} has no rows yet: no part of it is published")
-    schema = parquet_schema(run.parts[0], store)
-    if "detections" not in schema.names:
-        raise SpecError(
-            f"{run.uri} holds no detections, it is of a job {record.job}: ask it with veedor query"
-        )
-    kind: pa.StructType = schema.field("detections").type.value_type
-    fields = {kind.field(k).name for k in range(kind.num_fields)}
-    digests = ", ".join(f"{key} {value[:12]}" for key, value in sorted(record.model["digests"].items()))
-    labels = record.model.get("labels")
-    if not labels:
-        labels = sorted(label_counts(iter_rows(run.parts, store, source="", choice=ALL, masks=False)))
-    return Facts(
-        run=run.uri,
-        model_version=" ".join(filter(None, (str(record.model["name"]), digests))),
-        labels=tuple(labels),
-        source=record.source,
-        has_masks="mask" in fields,
-        has_tracks="track_id" in fields,
-        has_videos=bool(record.num_videos),
-        has_images=record.num_images != 0,
-        partial=run.manifest is None,
-    )
-
-
-def _check_labels(choice: Choice, facts: Facts) -> None:
-    for label in choice.labels:
-        if label not in facts.labels:
-            raise SpecError(
-                f"the run has no label {label!r}.{did_you_mean(label, facts.labels)} "
-                f"Labels: {', '.join(facts.labels[:40])}{'…' if len(facts.labels) > 40 else ''}"
-            )
+    return use
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,19 +192,34 @@ class _Source:
     facts: Facts
     store: Store
     options: Options
+    said: Corrections | None
 
-    def rows(self, *, masks: bool = True) -> Iterator[ExportRow]:
-        choice = self.options.choice
-        return iter_rows(self.run.parts, self.store, source=self.facts.source, choice=choice, masks=masks)
+    def rows(self, *, masks: bool = True) -> Iterator[ExportRow | None]:
+        """All rows, None for those of which not all was decided where that is asked for."""
+        choice, said = self.options.choice, self.said
+        every = choice if said is None else ALL
+        rows = iter_rows(self.run.parts, self.store, source=self.facts.source, choice=every, masks=masks)
+        if said is None:
+            yield from rows
+            return
+        index = self.facts.label_index
+        for row in rows:
+            mine = said.of((row.uri, row.frame_index))
+            if row.found is None:
+                yield row
+            elif self.options.corrections == "only" and not is_decided(row.found, mine):
+                yield None
+            else:
+                yield choice.narrow(corrected(row, mine, index) if mine else row)
 
     def looked_at(self) -> Iterator[ExportRow]:
-        return (row for row in self.rows(masks=False) if row.found is not None)
+        return (row for row in self.rows(masks=False) if row is not None and row.found is not None)
 
 
 def _write(writer: Writer, source: _Source, folder: Path, order: Order | None) -> Counter[str]:
     """Write all rows; returns counts."""
     options = source.options
-    counts: Counter[str] = Counter(dict.fromkeys(("looked_at", "empty", "failed", "detections"), 0))
+    counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
     queue: dict[int, float] = {}
     if order is not None:
         assert options.limit is not None
@@ -240,7 +229,9 @@ def _write(writer: Writer, source: _Source, folder: Path, order: Order | None) -
         failures = _Failures(file)
         for row in source.rows():
             counts["inputs"] += 1
-            if row.found is None:
+            if row is None:
+                counts["undecided"] += 1
+            elif row.found is None:
                 counts["failed"] += 1
                 failures.add(row)
             elif order is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,10 @@ class Choice:
 
     def takes(self, label: str, score: float | None) -> bool:
         return (not self.labels or label in self.labels) and (score is None or score >= self.min_score)
+
+    def narrow(self, row: ExportRow) -> ExportRow:
+        """A row that was looked at, with the detections that are taken."""
+        return replace(row, found=tuple(f for f in row.found or () if self.takes(f.label, f.score)))
 
 
 def iter_rows(

@@ -7,21 +7,18 @@ before.
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from cvcore.errors import SpecError, did_you_mean
-from jobs.export.export import read_facts
+from jobs.export.facts import read_facts
 from jobs.export.rows import Choice, ExportRow, iter_rows
 from jobs.imports.coco import read_coco
 from jobs.imports.cvat import read_cvat
+from jobs.imports.files import publish_corrections
 from jobs.imports.given import Given, GivenBox, Reader, open_place, scaled
 from jobs.imports.label_studio import read_label_studio
 from jobs.imports.lookup import GivenIndex
@@ -29,9 +26,8 @@ from jobs.imports.match import Change, changes
 from jobs.imports.tables import read_csv
 from jobs.imports.texts import read_fiftyone, read_mot_texts, read_voc, read_yolo
 from jobs.report.run import read_run
-from jobs.run_folder import RunFolder, new_writer
-from jobs.schemas import MASK_TYPE
-from jobs.storage import Access, Store, join, open_store, resolve_location
+from jobs.run_folder import RunFolder
+from jobs.storage import Access, open_store, resolve_location
 
 READERS: Mapping[str, Reader] = {
     "coco": read_coco,
@@ -43,24 +39,6 @@ READERS: Mapping[str, Reader] = {
     "csv": read_csv,
 }
 FORMATS = (*READERS, "mot")
-
-CORRECTION_SCHEMA = pa.schema(
-    [
-        pa.field("import", pa.int32(), nullable=False),
-        pa.field("made", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("who", pa.string(), nullable=False),
-        pa.field("tool", pa.string(), nullable=False),
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("frame_index", pa.int32()),
-        pa.field("number", pa.int32()),
-        pa.field("action", pa.string(), nullable=False),
-        pa.field("label", pa.string()),
-        *(pa.field(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")),
-        pa.field("track_id", pa.int64()),
-        pa.field("mask", MASK_TYPE),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +125,8 @@ def import_corrections(
         "tool": tool or of,
         "file": resolve_location(source),
     }
-    where = _publish(RunFolder(uri), store, [row | made for row in rows])
+    said = [row | made for row in rows]
+    where = publish_corrections(RunFolder(uri), store, lambda: said)
     return Corrected(where, len(given), dict(Counter(row["action"] for row in rows)))
 
 
@@ -179,16 +158,3 @@ def _correction(row: ExportRow, change: Change) -> dict[str, Any]:
         values |= dict(zip(("x0", "y0", "x1", "y1"), given.box, strict=True))
         values |= {"label": given.label, "track_id": given.track_id, "mask": given.mask}
     return values
-
-
-def _publish(folder: RunFolder, store: Store, rows: list[dict[str, Any]]) -> str:
-    """Create the next file; another import that runs at the same time takes another number."""
-    number = len(store.list_names(folder.corrections))
-    while True:
-        number += 1
-        buffer = io.BytesIO()
-        numbered = [row | {"import": number} for row in rows]
-        pq.write_table(pa.Table.from_pylist(numbered, schema=CORRECTION_SCHEMA), buffer, compression="zstd")
-        where = join(folder.corrections, f"{number:06d}.parquet")
-        if store.create(where, buffer.getvalue(), writer=new_writer()) == "created":
-            return where

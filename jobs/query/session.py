@@ -86,6 +86,7 @@ def open_query(run: str, *, access: Access) -> RunQuery:
         connection.register(name, table)
     for name, body in run_views(tables[ROWS].schema, tables).items():
         connection.execute(f"create view {name} as {body}")
+    connection.execute("set timezone = 'UTC'")
     connection.execute("set enable_external_access = false")
     connection.execute("set python_enable_replacements = false")
     connection.execute("set lock_configuration = true")

@@ -31,11 +31,12 @@ def run_views(rows: pa.Schema, tables: Collection[str]) -> dict[str, str]:
         tracks: as `tracks.parquet` has them.
         corrections: what was imported, the latest of each input.
         reviewed: detections with the corrections applied.
+        decided: inputs of which every detection was corrected or accepted, or that were found rightly empty.
     """
     views = {"images": _images(rows), "failures": _failures()}
     for name in _LISTS:
         if name in rows.names:
-            views[name] = _listed(name, rows.field(name).type.value_type)
+            views[name] = listed(name, rows.field(name).type.value_type)
     if "anomaly_score" in rows.names:
         views["anomalies"] = _columns([name for name in _ANOMALIES if name in rows.names])
     if "embedding" in rows.names:
@@ -43,8 +44,9 @@ def run_views(rows: pa.Schema, tables: Collection[str]) -> dict[str, str]:
     if TRACKS in tables:
         views["tracks"] = f"select * from {TRACKS}"
     if CORRECTIONS in tables and "detections" in views:
-        views["corrections"] = _latest()
+        views["corrections"] = latest(CORRECTIONS)
         views["reviewed"] = _reviewed(rows.field("detections").type.value_type)
+        views["decided"] = decided("images", "corrections", by="uri, frame_index")
     return views
 
 
@@ -62,21 +64,48 @@ def _columns(names: list[str]) -> str:
     return f"select uri, frame_index, {', '.join(names)} from {ROWS} where status = 'ok'"
 
 
-def _listed(name: str, item: pa.StructType) -> str:
+def listed(name: str, item: pa.StructType, *, by: str = "uri, frame_index") -> str:
+    """The body of a view over a column that lists things, numbered from 0 in each input.
+
+    Args:
+        name: of the column.
+        item: what it lists.
+        by: the columns that an input is known by.
+    """
     fields = [item.field(k).name for k in range(item.num_fields)]
     fields.sort(key=lambda field: field == "box")  # last
     shown = ", ".join(_CORNERS.format("d") if field == "box" else f"d.{field}" for field in fields)
     return (
-        f"select uri, frame_index, number::int as number, {shown} from (select uri, frame_index, "
+        f"select {by}, number::int as number, {shown} from (select {by}, "
         f"unnest({name}) as d, unnest(range(len({name}))) as number from {ROWS})"
     )
 
 
-def _latest() -> str:
+def latest(corrections: str) -> str:
     """An import says all that is to be said of an input: a later one takes the place of those before."""
     return (
-        f"select * from {CORRECTIONS} qualify import = max(import) over "
+        f"select * from {corrections} qualify import = max(import) over "
         "(partition by uri, coalesce(frame_index, -1))"
+    )
+
+
+def decided(images: str, corrections: str, *, by: str) -> str:
+    """The inputs of which all was decided, as the body of a view.
+
+    Args:
+        images: a table with `num_detections`.
+        corrections: the latest of each input.
+        by: the columns that both know an input by.
+    """
+    names = [name.strip() for name in by.split(",")]
+    same = " and ".join(f"i.{name} is not distinct from c.{name}" for name in names)
+    said = (
+        f"select {by}, count(number) as num, bool_or(action in ('empty', 'add')) as looked_at "
+        f"from {corrections} group by all"
+    )
+    return (
+        f"select {', '.join(f'i.{name}' for name in names)} from {images} i join ({said}) c on {same} "
+        "where c.num >= i.num_detections and (i.num_detections > 0 or c.looked_at)"
     )
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from cvcore.errors import SpecError
+from cvcore.image.limits import DecodeLimits
 from jobs.ledger import Ledger
-from jobs.report.cards import ReadPicture, fetch_rows, make_cards
-from jobs.report.frames import FramePictures
+from jobs.report.cards import fetch_rows, make_cards
 from jobs.report.gallery import DEFAULT_SIZES, Candidate, ShelfName, make_shelves, offer_all
 from jobs.report.page import PageContent, render_page
+from jobs.report.row_pictures import RowPictures, frame_pictures, run_pictures
 from jobs.report.rows import Kind, RowBatch, iter_batches
-from jobs.report.run import Decoding, Run, read_decoding, read_run
+from jobs.report.run import Run, read_decoding, read_run
 from jobs.report.statistics import Statistics, measure
 from jobs.report.training import build_training_report, is_training_folder
 from jobs.report.videos import video_views
@@ -31,8 +32,14 @@ NO_PAGE = {
 """Jobs whose runs have no report of their own, and what to do."""
 
 
-WITHOUT_SHELVES: dict[Kind, tuple[ShelfName, ...]] = {"labels": ("empty",), "classes": ("uncertain",)}
-"""Tabs that say nothing: each classified image has a label, and a share of pixels is no probability."""
+WITHOUT_SHELVES: dict[Kind, tuple[ShelfName, ...]] = {
+    "detections": (),
+    "proposals": ("uncertain",),
+    "labels": ("empty",),
+    "classes": ("uncertain",),
+}
+"""Tabs that say nothing: each classified image has a label, and a share of pixels, or the
+rank of a proposal, is no probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ def survey_run(run: Run, store: Store, *, sizes: dict[ShelfName, int] | None = N
             offer_all(shelves, batch, part=part, first_row=first_row)
             first_row += len(batch)
     chosen = {shelf.name: shelf.choose() for shelf in shelves}
-    for name in WITHOUT_SHELVES.get(statistics.kind, ()):
+    for name in WITHOUT_SHELVES[statistics.kind]:
         chosen.pop(name, None)
     return Survey(statistics, chosen)
 
@@ -99,15 +106,13 @@ def build_report(
     if run.record.job in NO_PAGE:
         raise SpecError(f"{run_uri} is the run of {NO_PAGE[run.record.job]}")
     survey = survey_run(run, store, sizes=sizes)
-    how = read_decoding(run, access or Access())
-    frames = _frame_pictures(run, how) if pictures else None
+    frames, made = None, RowPictures(None, None, DecodeLimits())
+    if pictures:
+        how = read_decoding(run, access or Access())
+        frames = frame_pictures(run, how)
+        made = run_pictures(run, how, read_image=read_image, frames=frames)
     chosen = [candidate for shelf in survey.chosen.values() for candidate in shelf]
-    cards = make_cards(
-        fetch_rows(store, chosen),
-        read=_picture_reader(run, read_image, how) if pictures else None,
-        limits=how.limits,
-        read_frame=frames.small if frames else None,
-    )
+    cards = make_cards(fetch_rows(store, chosen), made)
     videos, num_more_videos = video_views(run, store, frames)
     return render_page(PageContent(run, survey.statistics, survey.chosen, cards, videos, num_more_videos))
 
@@ -144,17 +149,3 @@ def write_report(
     sink = source if same_kind else open_store(target, access)
     sink.put(target, page.encode())
     return target
-
-
-def _picture_reader(run: Run, read_image: Callable[[str], bytes] | None, how: Decoding) -> ReadPicture:
-    if read_image is not None:
-        return lambda uri, _etag: read_image(uri)
-    store = open_store(run.record.source, how.access)
-    return lambda uri, etag: store.read(uri, etag=etag or None)
-
-
-def _frame_pictures(run: Run, how: Decoding) -> FramePictures | None:
-    """Frames of the run's videos; an import's rows are of texts, which have none."""
-    if not run.record.num_videos or run.record.job == "import":
-        return None
-    return FramePictures(open_store(run.record.source, how.access), how.limits, stream=how.stream)

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
 from cvcore.datasets.mask_files import read_mask
-from cvcore.errors import ImageError, VeedorError
-from cvcore.image.limits import DecodeLimits
+from cvcore.errors import ImageError
 from jobs.report.colors import label_color
 from jobs.report.gallery import Candidate
 from jobs.report.map_pictures import map_uri, shrunk
-from jobs.report.pictures import MAX_SIDE_PX, data_uri, decode_small, draw_mask, encode_jpeg
+from jobs.report.pictures import data_uri, draw_mask, encode_jpeg
+from jobs.report.row_pictures import PictureMissing, RowPictures
 from jobs.report.rows import kind_of, read_rows, shares_of, with_detections
 from jobs.storage import Store, base_name
 from jobs.visible import visible
-
-ReadPicture = Callable[[str, str], bytes]
-ReadFrame = Callable[[Mapping[str, Any], int], npt.NDArray[np.uint8]]
 
 MAX_BOXES = 100
 MAX_MASKS = 30
@@ -34,28 +27,8 @@ PICTURE_BYTES = 4 * 2**20
 MASK_BYTES = 2**20
 TEXT_CHARS = 2000
 READERS = 4
-# Inputs that failed in these stages have no picture to show; reading them again would fail again.
-UNREADABLE = ("read", "decode")
 
 Place = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class PictureRules:
-    """How pictures are made.
-
-    Attributes:
-        read: bytes of a location and its pinned version; None makes a report without pictures.
-        read_frame: the frame of a row, at most so many pixels on either side; None shows none.
-        limits: what is decoded; those of the job.
-        max_bytes, max_mask_bytes: of one picture's JPEG, and of all masks of one picture, about.
-    """
-
-    read: ReadPicture | None
-    read_frame: ReadFrame | None
-    limits: DecodeLimits
-    max_bytes: int
-    max_mask_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,28 +111,32 @@ def fetch_rows(store: Store, chosen: Iterable[Candidate]) -> dict[Place, dict[st
 
 def make_cards(
     rows: Mapping[Place, dict[str, Any]],
-    *,
-    read: ReadPicture | None,
-    limits: DecodeLimits,
-    read_frame: ReadFrame | None = None,
+    pictures: RowPictures,
 ) -> dict[Place, Card]:
     """Turn rows into cards. Pictures are read by several threads.
 
     A picture that cannot be had costs its place on the page, never the page.
     """
     share = max(1, len(rows))
-    rules = PictureRules(read, read_frame, limits, PICTURE_BYTES // share, MASK_BYTES // share)
+    max_bytes, max_mask_bytes = PICTURE_BYTES // share, MASK_BYTES // share
+
+    def make(row: dict[str, Any]) -> Card:
+        return _make_card(row, pictures, max_bytes=max_bytes, max_mask_bytes=max_mask_bytes)
+
     with ThreadPoolExecutor(READERS) as pool:
-        cards = pool.map(lambda row: _make_card(row, rules), rows.values())
-        return dict(zip(rows, cards, strict=True))
+        return dict(zip(rows, pool.map(make, rows.values()), strict=True))
 
 
-def _make_card(row: dict[str, Any], rules: PictureRules) -> Card:
+def _make_card(row: dict[str, Any], pictures: RowPictures, *, max_bytes: int, max_mask_bytes: int) -> Card:
     found = sorted(_shown(row), key=lambda d: -d["score"])
     kept = found[:MAX_BOXES]
-    picture, missing = _picture(row, rules)
-    masks = _masks(row, kept, max_bytes=rules.max_mask_bytes) if picture else [None] * len(kept)
-    drawn = _map(row, max_bytes=rules.max_mask_bytes) if picture else None
+    picture, missing = None, ""
+    try:
+        picture = data_uri(encode_jpeg(pictures.open(row), max_bytes=max_bytes), "jpeg")
+    except PictureMissing as error:
+        missing = str(error)
+    masks = mask_pictures(row, kept, max_bytes=max_mask_bytes) if picture else [None] * len(kept)
+    drawn = _map(row, max_bytes=max_mask_bytes) if picture else None
     return Card(row, picture, missing, kept, masks, len(found) - len(kept), drawn)
 
 
@@ -170,7 +147,7 @@ def _shown(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         return shares_of(row)
     if kind == "labels":
         return [told for told in row["labels"] or () if _finite(told.get("score")) is not None]
-    return [found for found in with_detections(row)["detections"] or () if drawable(found)]
+    return [found for found in with_detections(row).get("detections") or () if drawable(found)]
 
 
 def drawable(detection: Mapping[str, Any]) -> bool:
@@ -179,30 +156,10 @@ def drawable(detection: Mapping[str, Any]) -> bool:
     return box is not None and score is not None and all(math.isfinite(v) for v in [*box, score])
 
 
-def _picture(row: Mapping[str, Any], rules: PictureRules) -> tuple[str | None, str]:
-    """A data URI, or None and the reason."""
-    if row["status"] in UNREADABLE:
-        return None, "This input could not be read."
-    if not row.get("width") or not row.get("height"):
-        return None, "An image of unknown size."
-    if rules.read is None:
-        return None, "This report was made without pictures."
-    is_frame = row.get("frame_index") is not None
-    if is_frame and rules.read_frame is None:
-        return None, "A frame of a video: its pixels are not kept."
-    try:
-        if is_frame and rules.read_frame:
-            small = Image.fromarray(rules.read_frame(row, MAX_SIDE_PX))
-        else:
-            body = rules.read(row["uri"], row.get("etag") or "")
-            small = decode_small(body, width=row["width"], height=row["height"], limits=rules.limits)
-    except (VeedorError, OSError) as error:
-        return None, f"The picture cannot be shown: {error}"
-    return data_uri(encode_jpeg(small, max_bytes=rules.max_bytes), "jpeg"), ""
-
-
-def _masks(row: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], *, max_bytes: int) -> list[Any]:
-    """Masks of the best detections, until the allowance is spent."""
+def mask_pictures(
+    row: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], *, max_bytes: int
+) -> list[Any]:
+    """Masks of the first detections, until the allowance is spent: each its box and data URI, or None."""
     drawn: list[Any] = []
     spent = 0
     for detection in detections:

@@ -11,9 +11,10 @@ from PIL import Image
 from cvcore.draw import DrawnBox, Trail, draw_scene
 from cvcore.errors import VeedorError
 from jobs.overlay import row_boxes
-from jobs.report.cards import UNREADABLE, drawable
+from jobs.report.cards import drawable
 from jobs.report.frames import FramePictures
 from jobs.report.pictures import data_uri, encode_jpeg
+from jobs.report.row_pictures import UNREADABLE
 from jobs.visible import visible
 
 NUM_FRAMES = 8

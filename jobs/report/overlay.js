@@ -49,8 +49,13 @@ function drawBox(found) {
   return group;
 }
 
+// A label with its score; what a person added has none.
+function tagText(found) {
+  return found.score === null ? found.label.name : `${found.label.name} ${scoreText(found.score)}`;
+}
+
 function drawTag(found, width, height, minor) {
-  const tag = element("span", minor ? "tag minor" : "tag", `${found.label.name} ${found.score.toFixed(2)}`);
+  const tag = element("span", minor ? "tag minor" : "tag", tagText(found));
   tag.dataset.index = found.index;
   tag.style.setProperty("--color", found.label.color);
   tag.style.setProperty("--ink-on", found.label.ink);
@@ -66,7 +71,7 @@ function drawTag(found, width, height, minor) {
 function drawLabels(shown, wanted, tags) {
   const list = element("div", "told");
   for (const found of shown.slice(0, tags)) {
-    const tag = element("span", "tag", `${found.label.name} ${scoreText(found.score)}`);
+    const tag = element("span", "tag", tagText(found));
     tag.dataset.index = found.index;
     tag.style.setProperty("--color", found.label.color);
     tag.style.setProperty("--ink-on", found.label.ink);
@@ -89,7 +94,7 @@ function drawStage(card, { shown, wanted, tags }) {
   image.src = card.picture;
   image.alt = "";
   image.decoding = "async";
-  if (data.found === "label" || data.found === "class") {
+  if (data.found !== "detection") {
     frame.append(image);
     if (card.map) {
       const map = element("img", "map");

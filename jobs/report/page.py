@@ -23,11 +23,12 @@ from markupsafe import Markup
 from jobs.report import text, views
 from jobs.report.cards import Card, Place
 from jobs.report.gallery import Candidate, ShelfName
-from jobs.report.rows import NOUNS, Kind
+from jobs.report.rows import Kind
 from jobs.report.run import Run
 from jobs.report.statistics import Statistics
 from jobs.report.videos import VideoView
 
+PACKAGE = "jobs.report"
 SCRIPTS = ("overlay.js", "lightbox.js", "gallery.js", "main.js")
 STYLES = ("page.css", "gallery.css", "videos.css")
 PLOT_STYLES = (*STYLES, "plot.css")
@@ -46,6 +47,8 @@ TABS: dict[ShelfName, tuple[str, str]] = {
 }
 
 ABOUTS: dict[Kind, dict[ShelfName, str]] = {
+    "detections": {},
+    "proposals": {},
     "labels": {
         "highest": "The {nouns} whose likeliest label is surest, labels taking turns.",
         "lowest": "The {nouns} whose likeliest label is least sure.",
@@ -59,8 +62,19 @@ ABOUTS: dict[Kind, dict[ShelfName, str]] = {
     },
 }
 """What tabs are about, by what a run holds, where that differs."""
-LEAST: dict[Kind, str] = {"labels": "Min probability", "classes": "Min share"}
-"""What the filter by score is called, likewise."""
+FOUND: dict[Kind, str] = {
+    "detections": "detection",
+    "proposals": "proposal",
+    "labels": "label",
+    "classes": "class",
+}
+LEAST: dict[Kind, str] = {
+    "detections": "Min score",
+    "proposals": "Min score",
+    "labels": "Min probability",
+    "classes": "Min share",
+}
+"""What the filter by score is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +113,17 @@ def render_page(content: PageContent) -> str:
         attempts=[views.attempt_row(attempt) for attempt in run.attempts],
         spec=json.dumps(run.record.spec, indent=2, ensure_ascii=False),
         statistics=statistics,
-        least=LEAST.get(statistics.kind, "Min score"),
-        has_boxes=statistics.kind in ("detections", "proposals"),
-        found=NOUNS[statistics.kind],
+        least=LEAST[statistics.kind],
         has_overlays=any(card.map or any(card.masks) for card in content.cards.values()),
         videos=content.videos,
         num_more_videos=content.num_more_videos,
     )
 
 
-def find_template(name: str) -> Template:
-    """A template of this package; what is put into it is escaped, and what it misses is an error."""
+def find_template(name: str, *, package: str = PACKAGE) -> Template:
+    """A template of a package; what is put into it is escaped, and what it misses is an error."""
     environment = Environment(
-        loader=FunctionLoader(read_asset),
+        loader=FunctionLoader(lambda name: read_asset(name, package=package)),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -137,12 +149,12 @@ def _page_data(content: PageContent, rows: Sequence[views.LabelRow]) -> dict[str
     rows = [*rows, *views.unlisted_rows({name: k for name, k in shown.items() if name not in listed})]
     label_index = {row.name: i for i, row in enumerate(rows)}
     abouts = {name: about for name, (_, about) in TABS.items()}
-    abouts |= ABOUTS.get(statistics.kind, {})
+    abouts |= ABOUTS[statistics.kind]
     places = list(content.cards)
     number = {place: i for i, place in enumerate(places)}
     return {
         "noun": noun,
-        "found": NOUNS[statistics.kind],
+        "found": FOUND[statistics.kind],
         "scored": views.scored_by(statistics, noun),
         "labels": [
             {"name": r.name, "color": r.color, "ink": r.ink, "count": r.count, "hist": r.histogram}
@@ -173,18 +185,23 @@ def content_policy(script: str) -> str:
 
     Browsers that know hashes ignore 'unsafe-inline' beside one, so markup that slipped in could not run.
     """
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'unsafe-inline' 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"script-src {script_source(script)}; base-uri 'none'; form-action 'none'"
     )
 
 
-def asset_text(names: Sequence[str]) -> str:
-    """Files of this package, one after the other."""
-    return "\n".join(read_asset(name) for name in names)
+def script_source(script: str) -> str:
+    """The source of this one script, as a content policy names it."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return f"'unsafe-inline' 'sha256-{digest}'"
 
 
-def read_asset(name: str) -> str:
-    """A file of this package."""
-    return files("jobs.report").joinpath(name).read_text(encoding="utf-8")
+def asset_text(names: Sequence[str], *, package: str = PACKAGE) -> str:
+    """Files of a package, one after the other."""
+    return "\n".join(read_asset(name, package=package) for name in names)
+
+
+def read_asset(name: str, *, package: str = PACKAGE) -> str:
+    """A file of a package."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")

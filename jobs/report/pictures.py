@@ -36,15 +36,17 @@ class MaskPicture:
     uri: str
 
 
-def decode_small(body: bytes, *, width: int, height: int, limits: DecodeLimits) -> Image.Image:
-    """Decode an image of `width` x `height` pixels to at most `MAX_SIDE_PX` on either side, upright RGB.
+def decode_small(
+    body: bytes, *, width: int, height: int, limits: DecodeLimits, max_side_px: int = MAX_SIDE_PX
+) -> Image.Image:
+    """Decode an image of `width` x `height` pixels to at most so many on either side, upright RGB.
 
     Large JPEGs are decoded at a fraction of their size, so a few may be decoded at once.
 
     Raises:
         ImageError: if the bytes are no such image; code `changed` if it has another size.
     """
-    scale = min(1.0, MAX_SIDE_PX / max(width, height))
+    scale = min(1.0, max_side_px / max(width, height))
     small = InputSpec(max(1, round(height * scale)), max(1, round(width * scale)), fit="stretch")
     decoded = decode_to_canvas(body, small, limits=limits)
     if (decoded.fit.source_width, decoded.fit.source_height) != (width, height):

@@ -18,30 +18,24 @@ BATCH_ROWS = 4096
 MASK_BATCH_ROWS = 64
 VIDEO_BATCH_ROWS = 512
 NO_FRAME = -1
+PROPOSAL = "proposal"
+"""What a proposal is called, which has no label."""
 WITHOUT_DETAIL = ("map", "heatmap")
 """Columns that are as large as all others."""
 
-PROPOSAL = "proposal"
-"""What a proposal is called, which has no label."""
-
 Kind = Literal["detections", "proposals", "labels", "classes"]
-"""Columns that hold what was found; the first two are of boxes."""
-NOUNS: dict[Kind, str] = {
-    "detections": "detection",
-    "proposals": PROPOSAL,
-    "labels": "label",
-    "classes": "class",
-}
+"""Columns that hold what was found."""
 
 
 def kind_of(names: Collection[str]) -> Kind:
     """What rows with these columns hold."""
-    return next((kind for kind in NOUNS if kind in names), "detections")
+    others: tuple[Kind, ...] = ("labels", "classes", "proposals")
+    return next((kind for kind in others if kind in names), "detections")
 
 
 @dataclass(frozen=True, slots=True)
 class RowBatch:
-    """N rows and their D detections or proposals, or what stands for them and has no boxes.
+    """N rows and their D detections, proposals, labels or classes; the first two have boxes.
 
     Attributes:
         uris, statuses, error_codes, errors: N strings each; empty where the column is null.
@@ -96,18 +90,16 @@ def iter_video_rows(body: bytes, uri: str) -> Iterator[dict[str, Any]]:
 
 
 def with_detections(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row whose proposals, likeliest label or classes are its detections; the latter two have no boxes."""
+    """A row whose proposals, likeliest label or classes are its detections; only the first have boxes."""
     kind = kind_of(row)
-    if kind == "detections" or row[kind] is None:
-        return {**row, "detections": row.get(kind)}
-    match kind:
-        case "proposals":
-            found = [each | _NAMED for each in row[kind]]
-        case "labels":
-            found = [each | {"box": None} for each in row[kind][:1]]
-        case _:
-            found = [each | {"box": None} for each in shares_of(row)]
-    return {**row, "detections": found}
+    if kind == "detections":
+        return row
+    told = row[kind]
+    if kind == "proposals":
+        return {**row, "detections": told and [{**each, "label": PROPOSAL, "label_id": 0} for each in told]}
+    if kind == "labels":
+        return {**row, "detections": told and [told[0] | {"box": None}]}
+    return {**row, "detections": told and [each | {"box": None} for each in shares_of(row)]}
 
 
 def shares_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -118,9 +110,6 @@ def shares_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
         for each in row["classes"] or ()
         if each["label"] != BACKGROUND
     ]
-
-
-_NAMED = {"label": PROPOSAL, "label_id": 0}
 
 
 def _slim_batches(body: bytes, batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -148,7 +137,7 @@ def decode_batch(batch: pa.RecordBatch) -> RowBatch:
     """Turn Arrow columns into arrays. Absent columns read as null; values that are not finite as 0."""
     statuses = _strings(batch, "status")
     owner, detections = _detections(batch)
-    unnamed = PROPOSAL if "proposals" in batch.schema.names else ""
+    unnamed = PROPOSAL if kind_of(batch.schema.names) == "proposals" else ""
     labels = pc.fill_null(_field(detections, "label", pa.string()), unnamed).dictionary_encode()
     return RowBatch(
         uris=_strings(batch, "uri"),
@@ -194,11 +183,12 @@ def _detections(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], pa.Array]
     kind = kind_of(batch.schema.names)
     if kind == "classes":
         return _classes(batch)
-    if kind not in batch.schema.names:
-        return np.empty(0, np.int64), pa.array([], pa.struct([]))
-    column = batch.column(kind)
     if kind == "labels":
-        column = pc.list_slice(column, 0, 1)
+        column = pc.list_slice(batch.column("labels"), 0, 1)
+    elif kind in batch.schema.names:
+        column = batch.column(kind)
+    else:
+        return np.empty(0, np.int64), pa.array([], pa.struct([]))
     owner = np.asarray(pc.list_parent_indices(column).to_numpy(zero_copy_only=False), dtype=np.int64)
     return owner, pc.list_flatten(column)
 

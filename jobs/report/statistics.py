@@ -159,6 +159,11 @@ class Statistics:
         return self.num_inputs - self.num_ok
 
     @property
+    def has_boxes(self) -> bool:
+        """Whether what was found has boxes."""
+        return self.kind in ("detections", "proposals")
+
+    @property
     def num_detections(self) -> int:
         return self.box_sides_px.total
 

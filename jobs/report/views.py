@@ -11,7 +11,7 @@ from jobs.outcome import CLASSIFIED, MAPS
 from jobs.report import text
 from jobs.report.cards import display_name, without_location
 from jobs.report.colors import ink_color, label_color
-from jobs.report.rows import NO_FRAME, NOUNS, Kind
+from jobs.report.rows import NO_FRAME, Kind
 from jobs.report.run import Attempt, Run
 from jobs.report.statistics import NO_SCORES, Histogram, Statistics
 from jobs.storage import base_name
@@ -128,8 +128,7 @@ def _found_counter(run: Run, statistics: Statistics) -> Counter:
         return Counter("Classified", text.integer(number), text.percent(number, statistics.num_inputs))
     if statistics.kind == "classes":
         return Counter("Maps", text.integer(statistics.num_ok), _per_input(run, statistics, "classes "))
-    noun = NOUNS[statistics.kind].capitalize()
-    return Counter(f"{noun}s", text.integer(number), _per_input(run, statistics))
+    return Counter(statistics.kind.capitalize(), text.integer(number), _per_input(run, statistics))
 
 
 def _per_input(run: Run, statistics: Statistics, noun: str = "") -> str:
@@ -252,7 +251,7 @@ def labels_not_found(run: Run, statistics: Statistics) -> list[str]:
 
 
 def charts(statistics: Statistics, *, noun: str = "image") -> list[Chart]:
-    """The histograms, scores first; `noun` says what a row is of. Labels and classes have no boxes."""
+    """The histograms, scores first; `noun` says what a row is of. Detections alone have boxes."""
     titles: dict[Kind, str] = {"labels": "Probabilities", "classes": "Shares"}
     scores = Chart(
         "scores",
@@ -269,7 +268,7 @@ def charts(statistics: Statistics, *, noun: str = "image") -> list[Chart]:
         _bars(images, text.range_bin),
         _edge_ticks(images),
     )
-    boxes = [] if statistics.kind in titles else _box_charts(statistics, noun)
+    boxes = _box_charts(statistics, noun) if statistics.has_boxes else []
     return [scores, *boxes, sizes]
 
 
@@ -279,24 +278,23 @@ def scored_by(statistics: Statistics, noun: str) -> str:
         return f"{noun}s by probability of the likeliest label"
     if statistics.kind == "classes":
         return f"classes of {noun}s by share of the pixels"
-    return f"{NOUNS[statistics.kind]}s by score"
+    return f"{statistics.kind} by score"
 
 
 def _box_charts(statistics: Statistics, noun: str) -> list[Chart]:
-    found = NOUNS[statistics.kind]
     counts, boxes = _trim(statistics.detections_per_image, at_least=6), statistics.box_sides_px
     return [
         Chart(
             "counts",
-            f"{found.capitalize()}s per {noun}",
-            f"{noun}s by number of {found}s",
+            f"{statistics.kind.capitalize()} per {noun}",
+            f"{noun}s by number of {statistics.kind}",
             _bars(counts, text.whole_bin),
             _bin_ticks(counts),
         ),
         Chart(
             "boxes",
             "Box size",
-            f"{found}s by square root of area, px",
+            f"{statistics.kind} by square root of area, px",
             _bars(boxes, text.range_bin),
             _edge_ticks(boxes),
         ),

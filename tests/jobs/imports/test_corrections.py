@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,14 @@ def test_what_comes_back_as_it_went_is_accepted(run: Path, of: str) -> None:
         ("ann", of, "accept"),
         ("ann", of, "empty"),
     ]
+
+
+def test_when_it_was_said_is_an_instant(run: Path) -> None:
+    when = datetime(2026, 5, 4, 10, 30, tzinfo=UTC)
+    give_back(run, exported(run, "coco"), "coco", when=when)
+    assert ask(run, "select distinct made from corrections") == [(when,)]
+    asked = veedor("query", run, "select distinct made from corrections", "--csv")
+    assert asked.output == "made\n2026-05-04 10:30:00+00:00\n"
 
 
 @pytest.mark.parametrize("of", ["mot", "cvat", "coco"])

@@ -1,0 +1,1 @@
+"""`veedor view`: a page over a run, served on loopback alone."""
