@@ -248,7 +248,7 @@ def charts(statistics: Statistics, *, noun: str = "image", found: str = "detecti
         "scores",
         "Probabilities" if classified else "Scores",
         scored_by(statistics, noun, found),
-        _bars(statistics.scores, text.score_bin),
+        bars(statistics.scores, text.score_bin),
         tuple((f"{i / 5:g}", i / 5) for i in range(6)),
     )
     images = statistics.image_sides_px
@@ -256,7 +256,7 @@ def charts(statistics: Statistics, *, noun: str = "image", found: str = "detecti
         "images",
         f"{noun.capitalize()} size",
         f"{noun}s by longer side, px" + _extent_note(statistics),
-        _bars(images, text.range_bin),
+        bars(images, text.range_bin),
         _edge_ticks(images),
     )
     return [scores, sizes] if classified else [scores, *_box_charts(statistics, noun, found), sizes]
@@ -276,14 +276,14 @@ def _box_charts(statistics: Statistics, noun: str, found: str) -> list[Chart]:
             "counts",
             f"{found.capitalize()}s per {noun}",
             f"{noun}s by number of {found}s",
-            _bars(counts, text.whole_bin),
+            bars(counts, text.whole_bin),
             _bin_ticks(counts),
         ),
         Chart(
             "boxes",
             "Box size",
             f"{found}s by square root of area, px",
-            _bars(boxes, text.range_bin),
+            bars(boxes, text.range_bin),
             _edge_ticks(boxes),
         ),
     ]
@@ -322,7 +322,8 @@ def _trim(histogram: Histogram, *, at_least: int) -> Histogram:
     return Histogram(histogram.edges[: keep + 1], histogram.counts[: keep + 1])
 
 
-def _bars(histogram: Histogram, name: BinName) -> tuple[Bar, ...]:
+def bars(histogram: Histogram, name: BinName) -> tuple[Bar, ...]:
+    """A histogram's bins, as high as their share of the fullest."""
     most = max(histogram.counts, default=0) or 1
     return tuple(
         Bar(name(histogram.edges, i), count, count / most) for i, count in enumerate(histogram.counts)
