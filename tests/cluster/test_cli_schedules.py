@@ -100,6 +100,7 @@ def test_a_scan_on_a_schedule_takes_each_version_once(here: Path, monkeypatch: p
     scored = Counter((row["uri"], row["etag"]) for row in scanned_rows(f"{here}/scans"))
     assert len(scored) == 9
     assert set(scored.values()) == {1}
+    monkeypatch.setenv("COLUMNS", "200")  # cells of a narrow table are cut into lines
     table = run("schedule", "history", "line3").stdout
     assert "scan 2: 4 new," in " ".join(table.split())
     listed = run("schedule", "list").stdout
