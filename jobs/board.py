@@ -16,6 +16,7 @@ from jobs.telemetry import Telemetry
 
 RATE_WINDOW_S = 10.0
 BOARD_TIMEOUT_S = 30.0
+LAST_WAIT_S = 3.0
 
 
 class _Board:
@@ -126,9 +127,17 @@ class Watch:
 
     def snapshot(self) -> Snapshot:
         """The newest state known; waits at most a tenth of a second for it."""
+        return self._snapshot(wait_s=0.1)
+
+    def last_snapshot(self) -> Snapshot:
+        """The state when all is done: asked for anew, and waited for."""
+        self._waiting = None
+        return self._snapshot(wait_s=LAST_WAIT_S)
+
+    def _snapshot(self, *, wait_s: float) -> Snapshot:
         if self._waiting is None:
             self._waiting = self._tally.board.read.remote()
-        ready, _ = ray.wait([self._waiting], timeout=0.1)
+        ready, _ = ray.wait([self._waiting], timeout=wait_s)
         elapsed_s = time.monotonic() - self._started
         counts, actors_ready = self._latest() if ready else (None, self._last.actors_ready)
         stages = self._last.stages
