@@ -165,8 +165,8 @@ class _Starting:
         said = self._log(role).read_text(encoding="utf-8", errors="replace").strip().splitlines()
         reason = said[-1] if said else f"it did not answer in {START_TIMEOUT_S:.0f} s"
         raise JobFailed(
-            f"the node {role} did not start ({reason}). Nothing is left running. If the machine is overloaded "
-            "or out of memory, wait, and try again"
+            f"the node {role} did not start ({reason}). Nothing is left running. If the machine is "
+            "overloaded or out of memory, wait, and try again"
         )
 
     def _log(self, role: str) -> Path:
