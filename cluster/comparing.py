@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cluster.console import Display, open_display
+from cluster.console import TABLE_WIDTH, Display, open_display
 from cvcore.errors import SpecError
 from jobs.compare_models import Compared, Comparison, compare_models
 from jobs.comparison_files import ComparisonFolder, comparison_content
@@ -18,9 +18,6 @@ from jobs.report.comparison import COLUMNS, table_rows
 from jobs.spec import ModelSection
 from jobs.storage import Access
 from jobs.visible import visible
-
-TABLE_WIDTH = 130
-"""Narrower terminals break its lines, which can still be read, rather than its cells."""
 
 
 def run_comparison(

@@ -17,6 +17,8 @@ from jobs.progress import STAGES, Listener, Snapshot
 from jobs.storage import join
 from jobs.visible import visible
 
+TABLE_WIDTH = 130
+"""Of comparisons: narrower terminals break its lines, which can still be read, rather than its cells."""
 PLAIN_INTERVAL_S = 5.0
 REMOTE_INTERVAL_S = 1.0
 MAX_REMOTE_INTERVAL_S = 10.0

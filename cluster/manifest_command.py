@@ -108,6 +108,7 @@ def manifest(
     from cluster.kubernetes.manifests import build_manifests
     from cluster.kubernetes.notes import notes
     from cluster.kubernetes.yaml_text import yaml_text
+    from cluster.schedules.adding import keepable_spec
 
     with usage_errors():
         group = {
@@ -143,6 +144,8 @@ def manifest(
             ray_cron_job=ray_cron_job,
         )
         text = yaml_text(build_manifests(order))
+        if order.kind == "CronJob":
+            keepable_spec(order.spec.model_dump(mode="json"), name=str(spec))
         said = notes(order)
     for line in said:
         typer.echo(f"Note: {line}", err=True)

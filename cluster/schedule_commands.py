@@ -44,7 +44,9 @@ def add(
         typer.Option(help="Of a scan: environment variable with the https address told of anomalies."),
     ] = None,
     attempts: Annotated[int, typer.Option(min=1, help="Failures of a run until it counts as failed.")] = 3,
-    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of one there is.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of one of its name.")
+    ] = False,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
@@ -61,17 +63,21 @@ def add(
     with usage_errors(as_json=as_json):
         content = read_spec_file(spec)
         office = _office(store, profile, endpoint_url, region)
+        named = name or spec.stem
         change = office.add(
             content,
             file=str(spec),
-            name=name or spec.stem,
+            name=named,
             cron=cron,
             timezone=timezone,
             alert_env=alert_env,
             max_attempts=attempts,
             replace=replace,
         )
-        print_added(change, store=office.root, as_json=as_json)
+        if change is None:
+            _say(None, named, "", f"{named} is there, and the same", as_json=as_json)
+        else:
+            print_added(change, store=office.root, as_json=as_json)
 
 
 @schedule_app.command("list")

@@ -20,6 +20,8 @@ from cluster.kubernetes.pods import (
 )
 from cluster.kubernetes.quantities import cpus, gib
 from cluster.kubernetes.sizes import Fleet
+from cluster.schedules.cron import Cron
+from cluster.schedules.zones import find_zone
 from cvcore.errors import SpecError
 
 GRACE_S: Final = 120
@@ -52,6 +54,8 @@ class Schedule:
     region: str | None = None
 
     def __post_init__(self) -> None:
+        Cron(self.cron)
+        find_zone(self.timezone)
         if self.every_minutes not in MINUTES:
             raise SpecError(
                 f"every {self.every_minutes} minutes is not a part of an hour: one of "

@@ -16,6 +16,7 @@ from cluster.kubernetes.ray_job import ray_cron_job_spec, ray_job_spec
 from cluster.kubernetes.sizes import Fleet, plan_fleet
 from cluster.kubernetes.yaml_text import yaml_text
 from cluster.locations import AnyJobSpec
+from cluster.schedules.adding import refuse_secrets
 from cvcore.errors import SpecError
 
 Kind = Literal["RayJob", "RayCluster", "RayCronJob", "CronJob"]
@@ -64,6 +65,11 @@ def build_manifests(order: Order) -> list[Manifest]:
     """
     options, kind = order.options, order.kind
     spec = placed(order.spec, options, scheduled=kind == "CronJob")
+    if kind == "RayCronJob" and spec.job != "scan":
+        raise SpecError(
+            f"a RayCronJob runs the same {spec.job} job each time, and what is done is not done again: give "
+            "--store instead of --ray-cron-job, and {date} or {tick} in sink.uri"
+        )
     if kind == "CronJob" and order.schedule is not None:
         check_reachable("--store", order.schedule.store, options.volumes, written=True)
     fleet = plan_fleet(spec.resources, options, lasting=kind == "RayCluster")
@@ -90,6 +96,11 @@ def spec_text(spec: AnyJobSpec) -> str:
         SpecError: if it is larger than a ConfigMap.
     """
     content: dict[str, Any] = {"job": spec.job, **spec.model_dump(mode="json", exclude_unset=True)}
+    refuse_secrets(
+        content,
+        name="the spec",
+        why="a ConfigMap is for all to read. Credentials come from a Secret (--secret) or --service-account",
+    )
     text = yaml_text([content])
     if len(text.encode()) > MAX_MAP_BYTES:
         raise SpecError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cluster.kubernetes.options import HeadGroup, KubernetesSection, NodeGroup, Toleration
+from cluster.kubernetes.options import USER_ID, HeadGroup, KubernetesSection, NodeGroup, Toleration
 from cluster.kubernetes.quantities import gib, requests_and_limits
 
 SPEC_FOLDER: Final = "/etc/veedor"
@@ -57,10 +57,9 @@ def container(parts: ContainerParts, options: KubernetesSection, *, spec_map: st
         made["command"] = [_literal(word) for word in parts.command]
     if parts.ports:
         made["ports"] = [{"name": name, "containerPort": port} for name, port in parts.ports]
-    if options.env:
-        made["env"] = [
-            {"name": name, "value": _literal(value)} for name, value in sorted(options.env.items())
-        ]
+    env = _home(options) | options.env
+    if env:
+        made["env"] = [{"name": name, "value": _literal(value)} for name, value in sorted(env.items())]
     if options.secrets:
         made["envFrom"] = [{"secretRef": {"name": name}} for name in options.secrets]
     mounts = [
@@ -151,6 +150,11 @@ def toleration(asked: Toleration) -> Manifest:
     if asked.effect is not None:
         made["effect"] = asked.effect
     return made
+
+
+def _home(options: KubernetesSection) -> dict[str, str]:
+    """Ray writes into its user's home, and only the image's own user has one."""
+    return {} if options.user_id == USER_ID else {"HOME": "/tmp"}
 
 
 def _literal(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from jobs.resources import plan_resources
 from jobs.track_spec import TrackSpec
 
 STOP_WAIT_S = 20
+AGENT_WAIT_S = 60.0
 _ALREADY = "already exists"
+_NO_AGENT = "No available agent"
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ def _send(cluster: Cluster, spec: AnyJobSpec, code: Code, submission_id: str, *,
             # Time to note an interruption; the cluster's environment has the secrets, this never.
             "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
         }
-        try:
+
+        def start() -> None:
             with lost_is_failed(cluster.url):
                 cluster.client.submit_job(
                     entrypoint=entrypoint(sha256, verbose=verbose),
@@ -115,8 +120,31 @@ def _send(cluster: Cluster, spec: AnyJobSpec, code: Code, submission_id: str, *,
                     runtime_env=environment,
                     metadata={"veedor_job": spec.job, "veedor_sink": spec.sink.uri, "veedor_sha256": sha256},
                 )
+
+        try:
+            when_agents_are_up(start)
         except JobFailed as error:
             if _ALREADY in str(error):
                 return False
             raise
     return True
+
+
+def when_agents_are_up(
+    start: Callable[[], None],
+    *,
+    wait_s: float = AGENT_WAIT_S,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Start a job, again while no node has the agent that starts it: that comes up after the job server."""
+    until = clock() + wait_s
+    while True:
+        try:
+            start()
+        except JobFailed as error:
+            if _NO_AGENT not in str(error) or clock() >= until:
+                raise
+            sleep(1.0)
+        else:
+            return

@@ -7,14 +7,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from cluster.locations import rooted
 from cluster.schedules.placeholders import check_places, filled, names_tick, sink_names_tick
 from cluster.schedules.schedule import Schedule
-from cvcore.catalog import CATALOG
 from cvcore.errors import SpecError
 from jobs.catalog import find_job
-from jobs.spec import PipelineSpec, validate_spec
-from jobs.storage import is_s3, resolve_location
-from jobs.track_spec import TrackSpec
+from jobs.spec import validate_spec
 
 NUM_LOOKED_AHEAD = 60
 _SECRET = re.compile(
@@ -22,7 +20,6 @@ _SECRET = re.compile(
     r"[?&](?:X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId|sig|token)=",
     re.IGNORECASE,
 )
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def keepable_spec(content: Mapping[str, Any], *, name: str) -> dict[str, Any]:
@@ -31,19 +28,25 @@ def keepable_spec(content: Mapping[str, Any], *, name: str) -> dict[str, Any]:
     Raises:
         SpecError: the spec's own errors, by `name`; or what keeps it from being run on a schedule.
     """
-    for path, text in _texts(content):
-        if _SECRET.search(text):
-            raise SpecError(
-                f"{name}: {path} holds what looks like a secret, and schedules are kept as they are. "
-                "Credentials come from the environment or a profile (storage.profile) of whoever ticks; "
-                "an address to alert from a variable (--alert-env)"
-            )
+    refuse_secrets(
+        content,
+        name=name,
+        why="schedules are kept as they are. Credentials come from the environment or a profile "
+        "(storage.profile) of whoever ticks; an address to alert from a variable (--alert-env)",
+    )
     check_places(content)
     job = find_job(dict(content))
     spec = validate_spec(dict(content), job.spec, name=name)
-    kept: dict[str, Any] = _anywhere(spec).model_dump(mode="json")
+    kept: dict[str, Any] = rooted(spec).model_dump(mode="json")
     _check_sink(kept, name=name)
     return kept
+
+
+def refuse_secrets(content: Mapping[str, Any], *, name: str, why: str) -> None:
+    """Raises `SpecError` where something in a spec looks like a secret; `why` says what is wrong with it."""
+    for path, text in _texts(content):
+        if _SECRET.search(text):
+            raise SpecError(f"{name}: {path} holds what looks like a secret, and {why}")
 
 
 def check_ticks(schedule: Schedule) -> None:
@@ -80,20 +83,6 @@ def _check_sink(spec: Mapping[str, Any], *, name: str) -> None:
             f"{name}: after the first tick the job of {uri} would be done, and later ticks would do nothing. "
             f"Give each tick a folder: sink.uri: {uri}/{{date}}/ or …/{{tick}}/. source.uri may hold them too"
         )
-
-
-def _anywhere(spec: PipelineSpec | TrackSpec) -> PipelineSpec | TrackSpec:
-    """The spec with the model's files named from the root: who ticks may be in any folder."""
-    model = spec.model
-    names = {part: getattr(model, part) for part in ("name", "weights", "labels")}
-    absolute = {part: _absolute(name) for part, name in names.items() if name is not None}
-    return spec.model_copy(update={"model": model.model_copy(update=absolute)})
-
-
-def _absolute(name: str) -> str:
-    if name in CATALOG or is_s3(name) or _SCHEME.match(name):
-        return name
-    return resolve_location(name) + "/" * name.endswith("/")
 
 
 def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

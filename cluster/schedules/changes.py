@@ -20,8 +20,10 @@ def added(
     seen: int | None,
     now: datetime,
     **content: Any,
-) -> Schedule:
+) -> Schedule | None:
     """A new schedule, or a new definition of one that is there, which stays paused if it was.
+
+    None for the definition that is there: it may be given again and again, by what deploys it.
 
     Args:
         before: its last change, if there is one.
@@ -42,6 +44,12 @@ def added(
             "Name this one otherwise with --name, or put it in that one's place with --replace: its history "
             "stays"
         )
+    if (
+        before is not None
+        and standing
+        and all(getattr(before.schedule, key) == value for key, value in content.items())
+    ):
+        return None
     if (before.number if before else None) != seen:
         who = f"{before.by} ({before.kind})" if before else "nobody"
         raise SpecError(

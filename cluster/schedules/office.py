@@ -63,8 +63,8 @@ class Office:
         alert_env: str | None = None,
         max_attempts: int = 3,
         replace: bool = False,
-    ) -> Change:
-        """Add a schedule, or put it in the place of the one of its name.
+    ) -> Change | None:
+        """Add a schedule, or put it in the place of the one of its name; None where that is the same.
 
         Raises:
             SpecError: if name, line, zone or spec are wrong, there is one of the name, or the store
@@ -83,7 +83,7 @@ class Office:
         check_create_only(self.root, self.store)
         now = self.clock.now()
 
-        def alter(found: Change | None, number: int) -> Schedule:
+        def alter(found: Change | None, number: int) -> Schedule | None:
             schedule = changes.added(
                 found,
                 number,
@@ -97,13 +97,12 @@ class Office:
                 alert_env=alert_env,
                 max_attempts=max_attempts,
             )
-            check_ticks(schedule)
+            if schedule is not None:
+                check_ticks(schedule)
             return schedule
 
         standing = before is not None and not before.schedule.removed
-        change = self.book.change(name, "replace" if standing else "add", alter, at=now)
-        assert change is not None
-        return change
+        return self.book.change(name, "replace" if standing else "add", alter, at=now)
 
     def pause(self, name: str) -> Change | None:
         """Pause a schedule; None if it is."""

@@ -94,7 +94,7 @@ class Report(Section):
 
     exit_code: int
     uri: str | None = None
-    counts: dict[str, int] = Field(default_factory=dict)
+    counts: dict[str, Any] = Field(default_factory=dict)
     failures: dict[str, int] = Field(default_factory=dict)
     scan: dict[str, Any] | None = None
     error: str | None = None

@@ -88,7 +88,7 @@ def report_of(exit_code: int, error: str | None, result: Any) -> Report:
         exit_code=EXIT_FAILED if problems else exit_code,
         uri=result.uri,
         counts=result.manifest["counts"],
-        failures=result.manifest["failures"],
+        failures=result.manifest.get("failures", {}),
         scan=scan,
         error="; ".join(problems) or error,
     )

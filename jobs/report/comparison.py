@@ -11,8 +11,7 @@ from markupsafe import Markup
 from cvcore.detect.cost import ModelCost
 from jobs.report import text
 from jobs.report.colors import label_color
-from jobs.report.evaluation import EVALUATION_STYLES, share_text
-from jobs.report.page import asset_text, content_policy, find_template
+from jobs.report.page import EVALUATION_STYLES, asset_text, content_policy, find_template
 from jobs.report.plot import Axis, Mark, Plot, draw_plot, fit_axis
 from jobs.storage import base_name
 from jobs.train_state import CHECKPOINT_NAME
@@ -65,9 +64,9 @@ def _batch(found: ModelEvaluation) -> str:
 
 
 COLUMNS = (
-    Column("mAP@0.5", lambda found: share_text(found.quality.metrics.ap50), "COCO's AP50"),
-    Column("AP", lambda found: share_text(found.quality.metrics.ap), "COCO: mean over IoU 0.5 to 0.95"),
-    Column("VOC07", lambda found: share_text(found.quality.voc.map07), "11 points, at an IoU of 0.5"),
+    Column("mAP@0.5", lambda found: text.share(found.quality.metrics.ap50), "COCO's AP50"),
+    Column("AP", lambda found: text.share(found.quality.metrics.ap), "COCO: mean over IoU 0.5 to 0.95"),
+    Column("VOC07", lambda found: text.share(found.quality.voc.map07), "11 points, at an IoU of 0.5"),
     Column("FPS", _speed(_single_rate), "images a second, one at a time"),
     Column("p99 ms", _speed(_p99), "of one image at a time"),
     Column("FPS, batch", _speed(_best_rate), "images a second, in batches of the size beside it"),

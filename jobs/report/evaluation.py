@@ -13,8 +13,8 @@ from cvcore.metrics.confusion import ConfusionMatrix
 from cvcore.metrics.detection_quality import DetectionQuality
 from jobs.report import text
 from jobs.report.colors import label_color
-from jobs.report.detection_gallery import ErrorCard
-from jobs.report.page import PLOT_STYLES, asset_text, content_policy, find_template
+from jobs.report.crops import ErrorCard
+from jobs.report.page import EVALUATION_STYLES, asset_text, content_policy, find_template
 from jobs.report.plot import Axis, Plot, Series, draw_plot
 from jobs.report.views import Counter
 from jobs.visible import visible
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from jobs.evaluate_model import ModelEvaluation
 
 TEMPLATE = "evaluation.html.j2"
-EVALUATION_STYLES = (*PLOT_STYLES, "evaluation.css")
 MAX_CURVES = 12
 KINDS = {
     "classification": "well placed, on an object of another class",
@@ -75,11 +74,6 @@ def render_evaluation(
         cost=found.cost,
         options=found.options,
     )
-
-
-def share_text(value: float) -> str:
-    """Three decimals, and a dash for what is not known."""
-    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def pr_plot(quality: DetectionQuality) -> Plot:
@@ -140,11 +134,11 @@ def _warnings(found: ModelEvaluation) -> list[str]:
 def _counters(found: ModelEvaluation) -> list[Counter]:
     quality, cost, speed = found.quality, found.cost, found.speed
     counters = [
-        Counter("mAP@[0.5:0.95]", share_text(quality.metrics.ap), "COCO"),
-        Counter("mAP@0.5", share_text(quality.metrics.ap50), "COCO"),
+        Counter("mAP@[0.5:0.95]", text.share(quality.metrics.ap), "COCO"),
+        Counter("mAP@0.5", text.share(quality.metrics.ap50), "COCO"),
         *_mask_counters(quality),
-        Counter("mAP, VOC07", share_text(quality.voc.map07), "11 points"),
-        Counter("mAP, VOC10", share_text(quality.voc.map10), "area"),
+        Counter("mAP, VOC07", text.share(quality.voc.map07), "11 points"),
+        Counter("mAP, VOC10", text.share(quality.voc.map10), "area"),
     ]
     if speed is not None:
         counters += [
@@ -163,8 +157,8 @@ def _mask_counters(quality: DetectionQuality) -> list[Counter]:
     if masks is None:
         return []
     return [
-        Counter("Mask mAP@[0.5:0.95]", share_text(masks.ap), "COCO"),
-        Counter("Mask mAP@0.5", share_text(masks.ap50), "COCO"),
+        Counter("Mask mAP@[0.5:0.95]", text.share(masks.ap), "COCO"),
+        Counter("Mask mAP@0.5", text.share(masks.ap50), "COCO"),
     ]
 
 
@@ -191,7 +185,7 @@ def _summary(quality: DetectionQuality) -> list[tuple[str, str, str]]:
             ("Mask AP medium", masks.ap_medium, "COCO, masks between"),
             ("Mask AP large", masks.ap_large, "COCO, masks above 96² pixels"),
         ]
-    return [(name, share_text(value), about) for name, value, about in rows]
+    return [(name, text.share(value), about) for name, value, about in rows]
 
 
 def _class_rows(quality: DetectionQuality) -> list[list[str]]:
@@ -211,7 +205,7 @@ def _class_rows(quality: DetectionQuality) -> list[list[str]]:
         point = quality.best_f1[label]
         best = [math.nan] * 4 if point is None else [point.threshold, point.f1, point.precision, point.recall]
         values = [*(each.get(label, math.nan) for each in figures), *best]
-        rows.append([visible(label), text.integer(count), *map(share_text, values)])
+        rows.append([visible(label), text.integer(count), *map(text.share, values)])
     return rows
 
 

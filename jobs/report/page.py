@@ -32,6 +32,7 @@ PACKAGE = "jobs.report"
 SCRIPTS = ("overlay.js", "lightbox.js", "gallery.js", "main.js")
 STYLES = ("page.css", "gallery.css", "videos.css")
 PLOT_STYLES = (*STYLES, "plot.css")
+EVALUATION_STYLES = (*PLOT_STYLES, "evaluation.css")
 TEMPLATE = "page.html.j2"
 
 TABS: dict[ShelfName, tuple[str, str]] = {

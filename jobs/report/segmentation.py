@@ -12,9 +12,9 @@ from cvcore.errors import VeedorError
 from cvcore.image.limits import DecodeLimits
 from cvcore.metrics.segmentation import Counts, SegmentationMetrics
 from jobs.report import text
-from jobs.report.evaluation import EVALUATION_STYLES, ConfusionCell, share_text
+from jobs.report.evaluation import ConfusionCell
 from jobs.report.map_pictures import class_colors, map_uri, wrong_uri
-from jobs.report.page import asset_text, content_policy, find_template
+from jobs.report.page import EVALUATION_STYLES, asset_text, content_policy, find_template
 from jobs.report.pictures import data_uri, decode_small, encode_jpeg
 from jobs.report.views import Counter
 from jobs.visible import visible
@@ -93,10 +93,10 @@ def render_segmentation(page: SegmentationPage, read: ReadImage) -> str:
 
 def _counters(metrics: SegmentationMetrics) -> list[Counter]:
     return [
-        Counter("mIoU", share_text(metrics.mean_iou), "mean over classes"),
-        Counter("Dice", share_text(metrics.mean_dice), "mean over classes"),
-        Counter("Boundary F1", share_text(metrics.boundary_f1)),
-        Counter("Pixel accuracy", share_text(metrics.pixel_accuracy)),
+        Counter("mIoU", text.share(metrics.mean_iou), "mean over classes"),
+        Counter("Dice", text.share(metrics.mean_dice), "mean over classes"),
+        Counter("Boundary F1", text.share(metrics.boundary_f1)),
+        Counter("Pixel accuracy", text.share(metrics.pixel_accuracy)),
     ]
 
 
@@ -113,7 +113,7 @@ def _summary(metrics: SegmentationMetrics) -> list[tuple[str, str, str]]:
         ("Pixel accuracy", metrics.pixel_accuracy, f"of {text.integer(metrics.num_pixels)} judged pixels"),
         ("Mean accuracy", metrics.mean_accuracy, "mean over classes of the share of their pixels found"),
     ]
-    return [(name, share_text(value), about) for name, value, about in rows]
+    return [(name, text.share(value), about) for name, value, about in rows]
 
 
 def _classes(page: SegmentationPage) -> list[dict[str, str]]:
@@ -132,10 +132,10 @@ def _classes(page: SegmentationPage) -> list[dict[str, str]]:
             "name": visible(label),
             "color": color,
             "share": text.percent(pixels, total),
-            "iou": share_text(iou),
+            "iou": text.share(iou),
             "bar": f"{0 if math.isnan(iou) else 100 * iou:.1f}",
-            "dice": share_text(dice),
-            "boundary": share_text(boundary),
+            "dice": text.share(dice),
+            "boundary": text.share(boundary),
         }
         for label, color, iou, dice, boundary, pixels in rows
     ]

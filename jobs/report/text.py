@@ -35,6 +35,11 @@ def decimal(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
 
 
+def share(value: float) -> str:
+    """Three decimals, and a dash for what is not known."""
+    return "–" if math.isnan(value) else f"{value:.3f}"
+
+
 def percent(part: int, whole: int) -> str:
     """A share, never rounded to 0 % or 100 % when it is neither."""
     if not whole:

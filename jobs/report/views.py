@@ -257,7 +257,7 @@ def charts(statistics: Statistics, *, noun: str = "image") -> list[Chart]:
         "scores",
         titles.get(statistics.kind, "Scores"),
         scored_by(statistics, noun),
-        _bars(statistics.scores, text.score_bin),
+        bars(statistics.scores, text.score_bin),
         tuple((f"{i / 5:g}", i / 5) for i in range(6)),
     )
     images = statistics.image_sides_px
@@ -265,7 +265,7 @@ def charts(statistics: Statistics, *, noun: str = "image") -> list[Chart]:
         "images",
         f"{noun.capitalize()} size",
         f"{noun}s by longer side, px" + _extent_note(statistics),
-        _bars(images, text.range_bin),
+        bars(images, text.range_bin),
         _edge_ticks(images),
     )
     boxes = _box_charts(statistics, noun) if statistics.has_boxes else []
@@ -288,14 +288,14 @@ def _box_charts(statistics: Statistics, noun: str) -> list[Chart]:
             "counts",
             f"{statistics.kind.capitalize()} per {noun}",
             f"{noun}s by number of {statistics.kind}",
-            _bars(counts, text.whole_bin),
+            bars(counts, text.whole_bin),
             _bin_ticks(counts),
         ),
         Chart(
             "boxes",
             "Box size",
             f"{statistics.kind} by square root of area, px",
-            _bars(boxes, text.range_bin),
+            bars(boxes, text.range_bin),
             _edge_ticks(boxes),
         ),
     ]
@@ -334,7 +334,8 @@ def _trim(histogram: Histogram, *, at_least: int) -> Histogram:
     return Histogram(histogram.edges[: keep + 1], histogram.counts[: keep + 1])
 
 
-def _bars(histogram: Histogram, name: BinName) -> tuple[Bar, ...]:
+def bars(histogram: Histogram, name: BinName) -> tuple[Bar, ...]:
+    """A histogram's bins, as high as their share of the fullest."""
     most = max(histogram.counts, default=0) or 1
     return tuple(
         Bar(name(histogram.edges, i), count, count / most) for i, count in enumerate(histogram.counts)

@@ -8,11 +8,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from jobs.query.row_index import LabelCount
 from jobs.report.colors import ink_color, label_color
 from jobs.report.page import asset_text, find_template, inert_json, script_source
 from jobs.storage import base_name
 from jobs.view.filters import ORDERS, STATES
-from jobs.view.index import LabelCount
 from jobs.visible import visible
 
 PACKAGE = "jobs.view"

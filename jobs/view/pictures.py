@@ -16,7 +16,7 @@ from jobs.report.cards import mask_pictures
 from jobs.report.pictures import MAX_SIDE_PX, encode_jpeg
 from jobs.report.row_pictures import RowPictures
 from jobs.storage import Store
-from jobs.view.index import RunIndex
+from jobs.view.index import ViewIndex
 
 LARGE_SIDE_PX = 1600
 LARGE_QUALITY = 88
@@ -36,7 +36,7 @@ class ViewPictures:
         store: that holds them.
     """
 
-    def __init__(self, index: RunIndex, pictures: RowPictures, parts: Sequence[str], store: Store) -> None:
+    def __init__(self, index: ViewIndex, pictures: RowPictures, parts: Sequence[str], store: Store) -> None:
         self._index, self._pictures = index, pictures
         self._parts, self._store = parts, store
         self._decoders = threading.BoundedSemaphore(NUM_DECODERS)

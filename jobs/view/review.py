@@ -14,7 +14,7 @@ from jobs.imports.decisions import Decision, Reviewer, decide
 from jobs.imports.files import publish_corrections
 from jobs.run_folder import RunFolder
 from jobs.storage import Store
-from jobs.view.index import RunIndex
+from jobs.view.index import ViewIndex
 
 TOOL = "veedor view"
 
@@ -37,7 +37,7 @@ class Review:
         who: decides.
     """
 
-    def __init__(self, run_uri: str, store: Store, index: RunIndex, who: str) -> None:
+    def __init__(self, run_uri: str, store: Store, index: ViewIndex, who: str) -> None:
         self._run_uri, self._store, self._index = run_uri, store, index
         self._who = who
         self._pending: dict[int, list[Decision]] = {}

@@ -17,12 +17,13 @@ from cvcore.errors import SpecError, did_you_mean
 from jobs.export.corrected import read_corrections
 from jobs.export.facts import read_facts
 from jobs.imports.decisions import Decision
+from jobs.query.row_index import OnRows
 from jobs.report.row_pictures import frame_pictures, run_pictures
 from jobs.report.run import read_decoding, read_run
 from jobs.storage import Access, open_store, resolve_location
 from jobs.view.cards import image_card
 from jobs.view.filters import Filter
-from jobs.view.index import OnRows, RunIndex, build_index
+from jobs.view.index import ViewIndex, build_index
 from jobs.view.page import PageFacts
 from jobs.view.pictures import ViewPictures
 from jobs.view.review import Review
@@ -45,7 +46,7 @@ class ViewSession:
     def __init__(
         self,
         folder: tempfile.TemporaryDirectory[str],
-        index: RunIndex,
+        index: ViewIndex,
         pictures: ViewPictures,
         review: Review,
         facts: PageFacts,

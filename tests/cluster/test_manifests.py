@@ -264,6 +264,12 @@ def test_the_head_does_not_compute_and_holds_the_token() -> None:
     assert cluster["authOptions"] == {"mode": "token", "secretName": "mine"}
 
 
+def test_another_user_than_the_images_has_a_home_too() -> None:
+    for pod in pods(build_manifests(order(user_id=1234))):
+        assert pod["securityContext"]["runAsUser"] == 1234
+        assert {"name": "HOME", "value": "/tmp"} in pod["containers"][0]["env"]
+
+
 def test_secrets_go_to_what_computes_alone() -> None:
     spec = build_manifests(order(secrets=["s3"], env={"AWS_REGION": "eu-south-2"}))[1]["spec"]
     (submitter,) = spec["submitterPodTemplate"]["spec"]["containers"]
@@ -384,6 +390,14 @@ LOCAL = {**SPEC, "source": {"uri": "/data/photos"}}
             {**SCAN, "resources": {"actors": 9}}, "CronJob", {}, "runs in one pod", id="looks on three nodes"
         ),
         pytest.param(SPEC, "RayJob", {"image": None}, "no image", id="no image"),
+        pytest.param(SPEC, "RayCronJob", {}, "what is done is not done again", id="the same job each night"),
+        pytest.param(
+            {**SPEC, "source": {**SPEC["source"], "exclude": ["AKIAABCDEFGHIJKLMNOP"]}},
+            "RayJob",
+            {},
+            r"source.exclude\[0\] holds what looks like a secret.*--secret",
+            id="a secret",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(content: Manifest, kind: Kind, options: Manifest, message: str) -> None:
@@ -570,7 +584,7 @@ REFUSALS = (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     asked_resources, option_sets, st.sampled_from(["RayJob", "RayCluster", "RayCronJob", "CronJob"]), names
 )

@@ -119,6 +119,52 @@ def test_it_starts_from_a_checkpoint_or_a_classifier(data: Path, tmp_path: Path)
         check_segmenter_data(spec)
 
 
+def test_a_frozen_backbone_stays_and_all_else_learns(data: Path, tmp_path: Path) -> None:
+    run = SegmenterRun(make_spec(data, tmp_path, "fcn32s", freeze="backbone"), ALONE)
+    before = {key: value.clone() for key, value in run.model.state_dict().items()}
+    learns = {key: value.requires_grad for key, value in run.model.named_parameters()}
+    learnt, frozen = ({key for key, own in learns.items() if own is kind} for kind in (True, False))
+    train(run)
+    changed = {key for key, value in run.model.state_dict().items() if not torch.equal(value, before[key])}
+    assert learnt & changed
+    assert frozen
+    assert not frozen & changed
+    assert {key for key in learns if key.startswith(run.model.backbone_parts)} <= frozen
+
+
+def test_a_u_net_has_no_backbone_to_freeze(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="the UNet has no backbone to freeze: say a number of convolutions"):
+        check_segmenter_data(make_spec(data, tmp_path, "unet", freeze="backbone"))
+    check_segmenter_data(make_spec(data, tmp_path, "unet", freeze="1"))
+
+
+@pytest.mark.parametrize("step", ["crop", "zoom", "mosaic"])
+def test_steps_that_carry_no_masks_are_refused(step: str) -> None:
+    content = {"data": "x", "out": "y", "model": "unet", "augment": ["flip", step]}
+    with pytest.raises(SpecError, match=f"{step}: masks are not carried along by it"):
+        build_train_spec(content, name="the command line")
+
+
+def test_images_of_background_alone_and_smaller_than_the_network_reads_teach_and_are_segmented(
+    tmp_path: Path,
+) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    for k, size in enumerate(((3, 2), (1, 1), (40, 7), (64, 64))):
+        Image.new("RGB", size, (90, 10 * k, 30)).save(tmp_path / "data" / "images" / f"{k}.png")
+        Image.new("L", size).save(tmp_path / "data" / "masks" / f"{k}.png")
+    (tmp_path / "data" / "dataset.yaml").write_text("names: [background, object]\n")
+    whole = {"val_data": str(tmp_path / "data")}
+    run = SegmenterRun(make_spec(tmp_path / "data", tmp_path, "unet", options={}, **whole), ALONE)
+    assert run.model.config["padded"] is False
+    saved = train(run)
+    assert np.isfinite(saved.history[0].loss)
+    assert saved.history[0].held_out["pixel_accuracy"] >= 0
+    fits = [plan_fit(height, width, run.model.input_spec) for width, height in ((3, 2), (1, 1))]
+    maps = run.model.eval().predict(torch.zeros(2, 64, 64, 3, dtype=torch.uint8), fits)
+    assert [tuple(each.shape) for each in maps] == [(2, 3), (1, 1)]
+
+
 def test_views_carry_the_mask_along() -> None:
     y, x = np.mgrid[:40, :40]
     disc = ((y - 15) ** 2 + (x - 22) ** 2 < 80).astype(np.uint8)

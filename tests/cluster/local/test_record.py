@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.local.lifecycle import node_environment, take_down
+from cluster.local.lifecycle import take_down
 from cluster.local.processes import Process
 from cluster.local.record import (
     LocalCluster,
@@ -21,6 +21,7 @@ from cluster.local.record import (
     token_path,
     up_here,
 )
+from cluster.local.starting import node_environment
 from cluster.state import private_folder, write_private
 from cvcore.errors import SpecError
 

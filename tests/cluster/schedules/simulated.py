@@ -30,6 +30,7 @@ from jobs.storage import CreateOutcome, ObjectInfo, ObjectMissing
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 ROOT, SCANS = "/store", "/scans"
+MAX_CALLS = 2000
 Moment = Literal["before", "after"]
 Deed = Literal["kill", "freeze"]
 Strike = Callable[[int, str, Moment], Deed | None]
@@ -115,6 +116,7 @@ class Process:
         if self.dead:
             raise SystemExit  # what a collected greenlet still tries
         self.calls += 1
+        assert self.calls < MAX_CALLS, "a tick does not come to its end"
         number = self.calls
         self.world.called.add(name)
         self.world.hub.switch()

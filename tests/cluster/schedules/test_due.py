@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -10,6 +9,8 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cluster.schedules.cron import Cron
 from cluster.schedules.due import due, instants_after, next_instants
@@ -24,7 +25,6 @@ ZONES = (
 FIRST, LAST = datetime(2020, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
 THREE_YEARS = (datetime(2022, 1, 2, tzinfo=UTC), datetime(2025, 1, 2, tzinfo=UTC))
 WINDOW = 5 * HOUR
-NUM_PROPERTY_TRIALS = 150
 
 
 def utc(text: str) -> datetime:
@@ -189,21 +189,30 @@ def test_the_zones_change_clocks_and_a_daily_schedule_fires_each_day_once() -> N
         assert len(days) >= 3 * 365
 
 
-def test_parts_of_a_time_have_together_what_the_whole_has() -> None:
+near_a_change = st.sampled_from(ZONES).flatmap(
+    lambda name: st.tuples(
+        st.just(find_zone(name)), st.sampled_from(transitions(find_zone(name)) or [utc("2026-03-29 01:00")])
+    )
+)
+lines = st.builds(
+    lambda minute, hour: Cron(f"{minute} {hour} * * *"),
+    st.sampled_from(["*/7", "0", "30", "5,50"]),
+    st.sampled_from(["*", "*/2", "1-3", "0"]),
+)
+
+
+@given(near_a_change, lines, st.lists(st.integers(-90_000, 90_000), min_size=2, max_size=6))
+@settings(max_examples=80, deadline=None)
+def test_parts_of_a_time_have_together_what_the_whole_has(
+    near: tuple[ZoneInfo, datetime], line: Cron, cuts_s: list[int]
+) -> None:
     """Whenever and however often one ticks, each instant is due at one tick."""
-    dice = random.Random(5)
-    for _ in range(NUM_PROPERTY_TRIALS):
-        zone = find_zone(dice.choice(ZONES))
-        near = dice.choice(transitions(zone) or [datetime(2026, 3, 29, 1, tzinfo=UTC)])
-        line = Cron(
-            f"{dice.choice(['*/7', '0', '30', '5,50'])} {dice.choice(['*', '*/2', '1-3', '0'])} * * *"
-        )
-        cuts = sorted(near + timedelta(seconds=dice.randint(-90_000, 90_000)) for _ in range(6))
-        whole = due(line, zone, cuts[0], cuts[-1])
-        parts = [due(line, zone, a, b) for a, b in pairwise(cuts)]
-        assert [instant for part in parts for instant in part] == whole
-        assert whole == sorted(set(whole))
-        assert next_instants(line, zone, cuts[0], len(whole)) == whole
+    zone, changed = near
+    cuts = sorted(changed + timedelta(seconds=cut) for cut in cuts_s)
+    whole = due(line, zone, cuts[0], cuts[-1])
+    assert [instant for a, b in pairwise(cuts) for instant in due(line, zone, a, b)] == whole
+    assert whole == sorted(set(whole))
+    assert next_instants(line, zone, cuts[0], len(whole)) == whole
 
 
 def test_a_later_local_time_never_comes_first() -> None:

@@ -53,6 +53,7 @@ def server(run: Path) -> Iterator[ViewServer]:
 def page(browser: Browser, server: ViewServer) -> Iterator[Page]:
     """The loaded page; fails on anything the console says and on every request but to its own server."""
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    expect.set_options(timeout=30_000)  # beside other tests, a page takes its time
     problems: list[str] = []
     opened.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
     opened.on("pageerror", lambda error: problems.append(str(error)))
