@@ -36,8 +36,19 @@ def export_run(
         str | None,
         typer.Option(
             help="A review queue: uncertain (the most doubtful detections first), rare (the rarest "
-            "labels) or random."
+            "labels), disagreement (with another run) or random."
         ),
+    ] = None,
+    other: Annotated[
+        str | None, typer.Option("--with", help="Of --order disagreement: a run over the same images.")
+    ] = None,
+    dedup: Annotated[
+        float | None,
+        typer.Option(help="Of a queue: leave out what is like an earlier image, from this cosine on."),
+    ] = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(help="Of --dedup: a run of veedor embed over the same images, where RUN has none."),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="So many images at most.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
@@ -48,8 +59,8 @@ def export_run(
     corrections: Annotated[
         str,
         typer.Option(
-            help="What people said of the run: ignore it, apply it, or take only images of which they "
-            "decided everything."
+            help="What people said of the run: ignore it, apply it; take only images of which they decided "
+            "everything, or the undecided ones."
         ),
     ] = "ignore",
     profile: Profile = None,
@@ -61,12 +72,15 @@ def export_run(
 
     Images that failed stand in failures.csv; where all of it is from, in veedor.json.
     """
-    from jobs.export.export import Options, export_run
+    from jobs.export.export import export_run
+    from jobs.export.options import Options
     from jobs.export.rows import Choice
     from jobs.storage import Access
 
     choice = Choice(tuple(label or ()), min_score)
-    options = Options(choice, order, limit, seed, partial, overwrite, corrections, masks)
+    options = Options(
+        choice, order, limit, seed, partial, overwrite, corrections, other, dedup, embeddings, masks
+    )
     with usage_errors(as_json=as_json):
         access = Access(profile, endpoint_url, region)
         _print_exported(export_run(run, to=to, out=out, access=access, options=options), as_json=as_json)
@@ -79,8 +93,8 @@ def _print_exported(done: Exported, *, as_json: bool) -> None:
     kinds = [f"{done.detections:,} detections in {done.looked_at:,} images, {done.empty:,} of them empty"]
     if done.failed:
         kinds.append(f"{done.failed:,} failed")
-    if done.undecided:
-        kinds.append(f"{done.undecided:,} left out, as not all of them was decided")
+    if done.left_out:
+        kinds.append(f"{done.left_out:,} left out by --corrections")
     if done.not_looked_at:
         kinds.append(f"{done.not_looked_at:,} not looked at")
     typer.echo(f"{'; '.join(kinds)}: {done.uri}")

@@ -16,7 +16,7 @@ from jobs.query.views import CORRECTIONS, latest
 from jobs.run_folder import RunFolder
 from jobs.storage import Store
 
-Use = Literal["ignore", "apply", "only"]
+Use = Literal["ignore", "apply", "only", "undecided"]
 USES: tuple[Use, ...] = get_args(Use)
 
 FIRST_ADDED = 2**40

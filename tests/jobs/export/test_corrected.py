@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from cvcore.errors import SpecError
-from jobs.export.export import Options, export_run
+from jobs.export.export import export_run
+from jobs.export.options import Options
 from jobs.export.rows import Choice
 from jobs.imports.corrections import import_corrections
 from jobs.query.session import open_query
@@ -79,7 +80,7 @@ def test_only_what_was_decided_wholly(run: Path) -> None:
     assert len({each["id"] for each in content["annotations"]}) == len(content["annotations"])
     manifest = json.loads((out / "veedor.json").read_text())
     assert manifest["corrections"] == "only"
-    assert manifest["counts"]["undecided"] == 3
+    assert manifest["counts"]["left_out"] == 3
     assert [each["name"] for each in content["categories"]] == ["car", "traffic light", "dog", "cat"]
 
 
@@ -100,5 +101,5 @@ def test_without_corrections(tmp_path: Path) -> None:
 
 
 def test_another_word(run: Path) -> None:
-    with pytest.raises(SpecError, match=r"ignore, apply, only; not 'aply'\. Did you mean 'apply'"):
+    with pytest.raises(SpecError, match=r"ignore, apply, only, undecided; not 'aply'\. Did you mean 'apply'"):
         export(run, "coco", "out", corrections="aply")

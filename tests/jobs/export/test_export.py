@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from cvcore.errors import SpecError
-from jobs.export.export import Options, export_run
+from jobs.export.export import export_run
 from jobs.export.names import image_name
+from jobs.export.options import Options
 from jobs.export.queue import doubt
 from jobs.export.rows import Choice
 from jobs.storage import Access, StoreFull

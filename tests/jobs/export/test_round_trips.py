@@ -118,7 +118,7 @@ def test_empty_is_not_failed(tmp_path: Path, of: str) -> None:
         "empty": 1,
         "failed": 1,
         "detections": 15,
-        "undecided": 0,
+        "left_out": 0,
         "inputs": 7,
         "not_looked_at": 0,
     }

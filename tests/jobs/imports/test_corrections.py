@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from cvcore.errors import SpecError
-from jobs.export.export import Options, export_run
+from jobs.export.export import export_run
+from jobs.export.options import Options
 from jobs.export.rows import Choice
 from jobs.imports.corrections import import_corrections
 from jobs.query.session import open_query
