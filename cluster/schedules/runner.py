@@ -78,13 +78,14 @@ class LocalRunner:
             webhook = work.webhook
         except SpecError as error:
             return Report(exit_code=EXIT_USAGE, error=str(error))
+        more: dict[str, Any] = {"alerts": AlertSettings(webhook)} if webhook else {}
         ending = end_content(
             dict(work.content),
             name=str(work),
             address=self._address,
             as_json=self._as_json,
             verbose=self._verbose,
-            **({"alerts": AlertSettings(webhook)} if webhook else {}),
+            **more,
         )
         problems = alert_problems(ending.result)
         return report_of(ending.exit_code, ending.error, ending.result, problems)
