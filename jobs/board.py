@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.progress import STAGES, Snapshot, StageCount, recent_rates
 from jobs.telemetry import Telemetry
@@ -75,7 +76,10 @@ class Tally:
 
     @classmethod
     def start(cls) -> Tally:
-        return cls(ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote())
+        """On the driver's node: the board holds what must outlive other nodes."""
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(_Board)
+        return cls(board.remote())
 
     def begin(self, stage: str, unit: int) -> int:
         """Note that a unit began, so that one whose process dies is known; waits until it is noted.
