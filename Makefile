@@ -41,6 +41,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 bench: setup
 	for peer in daft video_peers track_peers anomaly_peers proposal_peers segment_peers; do test -d $(VENV)/$$peer || \

@@ -1,12 +1,13 @@
 """Every detector's small sibling, trained on the blood cells of BCCD: mAP, training time and images a second.
 
-    python benchmarks/detectors.py [--json] [--only NAME ...] [--keep FOLDER]
+    python benchmarks/detectors.py [--json] [--only NAME ...] [--keep FOLDER [--again]]
 
 Each is trained by what `veedor train` runs in its worker, on two threads, on the train split; the val split
 picks the epoch; figures are of the test split, at an IoU of 0.5. Images a second are of the network, decoding
 of its outputs and suppression, on canvases in memory, in batches of the size that is fastest. With `--only`,
 figures that the file has of other recipes, unchanged since, are kept. `--keep` keeps the checkpoints, a
-folder each.
+folder each; `--again` trains none that is kept, and measures it: all beside each other, so that their images
+a second can be compared.
 """
 
 from __future__ import annotations
@@ -110,29 +111,34 @@ def make_spec(name: str, out: str) -> DetectorTrainSpec:
     return DetectorTrainSpec.model_validate(common | recipe)
 
 
-def measure(name: str, keep: Path | None) -> dict[str, Any]:
-    """Train one and look at it."""
+def train(name: str, out: str) -> dict[str, Any]:
+    """Train one; the checkpoint lies in `out`."""
+    spec = make_spec(name, out)
+    began, worked = time.perf_counter(), time.process_time()
+    run = DetectorRun(spec, ALONE)
+    progress = run.progress(run.network(), bf16=False)
+    saved = None
+    for each in run.reports(progress, first_epoch=0, standing=START, share=only_worker):
+        saved = keep_epoch(run, progress, each, saved)
+        print(f"{name} epoch {each.epoch + 1}/{spec.epochs}: {each.standing.best_score:.3f}", flush=True)
+    assert saved is not None
+    keep_finish(run, saved)
+    seconds, worked = time.perf_counter() - began, time.process_time() - worked
+    return {"recipe": RECIPES[name], "training_s": seconds, "training_cpu_s": worked}
+
+
+def look(out: str, data: str) -> dict[str, Any]:
+    """What the checkpoint in `out` reaches on the test split, and how fast."""
+    found = evaluate_model(ModelSection(name=join(out, CHECKPOINT_NAME)), data, split="test", access=Access())
+    return {key: value for key, value in evaluation_content(found).items() if key in KEPT}
+
+
+def measure(name: str, keep: Path | None, trained: dict[str, Any] | None) -> dict[str, Any]:
+    """Train one, unless `trained` says how that went, and look at it."""
     with tempfile.TemporaryDirectory() as passing:
         out = passing if keep is None else str(keep / name)
-        spec = make_spec(name, out)
-        began, worked = time.perf_counter(), time.process_time()
-        run = DetectorRun(spec, ALONE)
-        progress = run.progress(run.network(), bf16=False)
-        saved = None
-        for each in run.reports(progress, first_epoch=0, standing=START, share=only_worker):
-            saved = keep_epoch(run, progress, each, saved)
-            print(f"{name} epoch {each.epoch + 1}/{spec.epochs}: {each.standing.best_score:.3f}", flush=True)
-        assert saved is not None
-        keep_finish(run, saved)
-        seconds, worked = time.perf_counter() - began, time.process_time() - worked
-        section = ModelSection(name=join(out, CHECKPOINT_NAME))
-        found = evaluate_model(section, spec.data, split="test", access=Access())
-    return {
-        "recipe": RECIPES[name],
-        "training_s": seconds,
-        "training_cpu_s": worked,
-        **{key: value for key, value in evaluation_content(found).items() if key in KEPT},
-    }
+        how = trained or train(name, out)
+        return {**how, **look(out, make_spec(name, out).data)}
 
 
 def earlier(path: Path | None) -> dict[str, Any]:
@@ -148,10 +154,18 @@ def main() -> None:
     parser = argument_parser("detectors", __doc__)
     parser.add_argument("--only", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--keep", type=Path, help="keep the checkpoints below this folder")
+    parser.add_argument("--again", action="store_true", help="measure what is kept there without training")
     asked = parser.parse_args()
+    if asked.again and not (asked.keep and asked.json):
+        parser.error(
+            "--again needs --keep, with the checkpoints, and --json, which says how they were trained"
+        )
     torch.set_num_threads(THREADS)
     kept = earlier(asked.json)
-    found = kept | {name: measure(name, asked.keep) for name in asked.only}
+    found = kept | {
+        name: measure(name, asked.keep, kept[name] if asked.again and name in kept else None)
+        for name in asked.only
+    }
     found = {name: found[name] for name in RECIPES if name in found}
     claims = [
         Claim(

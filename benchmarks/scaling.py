@@ -4,7 +4,9 @@
 
 Nodes are raylets of this machine with one logical CPU each. Two loads: a toy model over local files, bound by
 this machine's cores, which further nodes share; and the same over S3 whose answers come late, bound by that
-delay, which shows what the orchestration itself allows where nodes do have cores of their own.
+delay, which shows what the orchestration itself allows where nodes do have cores of their own. The second is
+also predicted, by the simulation of `veedor plan --simulate`, from what decoding and inference of an image
+take here, the delay, and what the driver took.
 """
 
 from __future__ import annotations
@@ -15,21 +17,30 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 from common import Claim, argument_parser, report
 from ray.cluster_utils import Cluster
 from slow_store import s3_server, slowed
 from small_jobs import small_job, write_images
 
 from jobs.annotate import run_annotate
+from jobs.prepare import prepare
 from jobs.progress import SilentListener
+from jobs.sizing.fleet import Fleet, NodeType
+from jobs.sizing.measure import measure_stages
+from jobs.sizing.simulation import simulate
+from jobs.sizing.workload import StageTimes, Workload
 from tests.s3_files import new_bucket, upload
 
 MIN_EFFICIENCY = 0.9
+CLOSE = 1.25
 IMAGES_PER_UNIT = 8
+CANVAS_BYTES = 64 * 64 * 3
 
 
 def run_on(nodes: int, source: str, endpoint_url: str | None, folder: Path) -> dict[str, float]:
@@ -87,8 +98,47 @@ def main() -> None:
             for load, (source, endpoint_url) in loads.items():
                 for nodes in asked.nodes:
                     found[load][nodes] = in_fresh_process(str(nodes), source, endpoint_url, name)
-    claims = _claims(found, asked.latency_ms)
-    report("scaling", claims, {"images": asked.images, "loads": found}, asked.json)
+        times = measured_times(folder, asked.latency_ms / 1000, found["late answers"])
+    predicted = {nodes: predict_rate(asked.images, times, nodes) for nodes in asked.nodes}
+    claims = _claims(found, asked.latency_ms) + _predictions(found["late answers"], predicted)
+    details = {"images": asked.images, "loads": found, "times": asdict(times), "predicted": predicted}
+    report("scaling", claims, details, asked.json)
+
+
+def measured_times(folder: Path, latency_s: float, runs: dict[int, dict[str, float]]) -> StageTimes:
+    """What a job's steps take over late answers."""
+    spec = small_job(str(folder / "in"), str(folder / "measured"), folder / "toy")
+    prepared = prepare(spec, listener=SilentListener())
+    found = measure_stages(prepared, device=torch.device("cpu"), say=lambda _: None)
+    driver_ms = sum(run["driver_ms_an_image"] for run in runs.values()) / len(runs)
+    return replace(
+        found,
+        request_s=found.request_s + latency_s,
+        put_s=latency_s,
+        encode_s=found.encode_s * IMAGES_PER_UNIT / prepared.plan.images_per_unit,
+        driver_s=driver_ms * IMAGES_PER_UNIT / 1000,
+    )
+
+
+def predict_rate(images: int, times: StageTimes, nodes: int) -> float:
+    """Images a second that the simulation expects of so many nodes of one CPU."""
+    work = Workload(images, CANVAS_BYTES, times, images_per_unit=IMAGES_PER_UNIT)
+    return simulate(work, Fleet(NodeType(cpus=1), nodes)).images_per_s
+
+
+def _predictions(runs: dict[int, dict[str, float]], predicted: dict[int, float]) -> list[Claim]:
+    claims = []
+    for nodes, run in runs.items():
+        ratio = predicted[nodes] / run["images_per_s"]
+        claims.append(
+            Claim(
+                f"simulated ÷ measured, {nodes} node{'s' * (nodes > 1)}, late answers",
+                f"{1 / CLOSE:g} to {CLOSE:g}",
+                f"{ratio:.2f} ({predicted[nodes]:.0f} / {run['images_per_s']:.0f} images/s)",
+                1 / CLOSE <= ratio <= CLOSE,
+            )
+        )
+    return claims
 
 
 def _claims(found: dict[str, dict[int, dict[str, float]]], latency_ms: float) -> list[Claim]:

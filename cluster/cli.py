@@ -9,17 +9,24 @@ from typing import Annotated, Any
 import typer
 
 from cluster.anomaly_commands import calibrate, scan, threshold
+from cluster.cluster_commands import down, up
 from cluster.compare_command import compare
 from cluster.dataset_commands import dataset_app
+from cluster.doctor_command import doctor
 from cluster.exchange_commands import export_run, import_run
 from cluster.exits import usage_errors
 from cluster.image_commands import compress, decompress, denoise, generate, reduce
 from cluster.job_commands import annotate, run, track
+from cluster.manifest_command import manifest
 from cluster.options import Endpoint, Json, Profile, Region, SpeedSeconds
+from cluster.plan_command import plan
 from cluster.propose_command import propose
 from cluster.query_command import query
 from cluster.retrieval_commands import duplicates, embed, index, search
-from cluster.segment_command import segment
+from cluster.schedule_commands import schedule_app
+from cluster.schedule_metrics_command import metrics
+from cluster.submit_commands import list_jobs, logs, status, stop, submit
+from cluster.tick_command import tick
 from cluster.train_command import train
 from cluster.view_command import view
 
@@ -31,8 +38,10 @@ app = typer.Typer(
     help="Annotate large image and video datasets on Ray, track what moves in them, and scan what is new for "
     "anomalies: from a folder or bucket, through a model, into Parquet.",
 )
-JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
+JOBS, CLUSTERS, SCHEDULES, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Jobs",
+    "Clusters",
+    "Schedules",
     "Anomalies",
     "Search by example",
     "Pictures by autoencoders",
@@ -41,7 +50,9 @@ JOBS, ANOMALIES, VECTORS, PICTURES, RESULTS, DATASETS, MODELS = (
     "Models and samples",
 )
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    JOBS: (annotate, segment, track, propose, run),
+    JOBS: (annotate, track, propose, run, plan),
+    CLUSTERS: (up, submit, status, logs, stop, down, manifest, doctor),
+    SCHEDULES: (tick,),
     ANOMALIES: (calibrate, scan, threshold),
     VECTORS: (embed, index, search, duplicates, reduce),
     PICTURES: (denoise, compress, decompress, generate),
@@ -51,8 +62,11 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
 for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.command("list", rich_help_panel=CLUSTERS)(list_jobs)
 app.command("export", rich_help_panel=RESULTS)(export_run)
 app.command("import", rich_help_panel=RESULTS)(import_run)
+schedule_app.command()(metrics)
+app.add_typer(schedule_app, name="schedule", rich_help_panel=SCHEDULES)
 app.add_typer(dataset_app, name="dataset", rich_help_panel=DATASETS)
 
 
@@ -103,7 +117,12 @@ def evaluate(
             "here and measured."
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Of --data; all for everything.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Of --data, by default test; of class maps' --truth, by default all; all for everything."
+        ),
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="Of the model, where RUN does not hold them.")] = None,
     labels: Annotated[str | None, typer.Option(help="Names of its classes, where it has none.")] = None,
     min_score: Annotated[
@@ -113,7 +132,10 @@ def evaluate(
     speed_s: SpeedSeconds = 20.0,
     out: Annotated[
         str | None,
-        typer.Option(help="Of a detector: folder for report.html, with its errors, and evaluation.json."),
+        typer.Option(
+            help="Of a detector, a segmenter or a run with class maps: folder for report.html, with their "
+            "errors, and evaluation.json."
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Of an index: how many answers count.")] = 10,
     profile: Profile = None,
@@ -135,9 +157,8 @@ def evaluate(
         print_retrieval,
         print_tracking,
     )
-    from cluster.segment_listing import print_maps
     from jobs.evaluate_anomalies import evaluate_anomalies, is_scan_folder
-    from jobs.evaluate_maps import evaluate_maps_of, is_segment_run
+    from jobs.evaluate_maps import holds_maps
     from jobs.evaluate_proposals import evaluate_proposal_run, is_propose_run
     from jobs.storage import Access
 
@@ -151,7 +172,7 @@ def evaluate(
             evaluate_on_data(
                 section,
                 data,
-                split=split,
+                split=split or "test",
                 min_score=min_score,
                 speed_s=speed_s,
                 out=out,
@@ -169,8 +190,10 @@ def evaluate(
             from jobs.evaluate import evaluate_run
 
             print_evaluation(evaluate_run(run, truth, access=access), as_json=as_json)
-        elif is_segment_run(run, access):
-            print_maps(evaluate_maps_of(run, truth, access=access), as_json=as_json)
+        elif holds_maps(run, access):
+            from cluster.evaluating import evaluate_map_run
+
+            evaluate_map_run(run, truth, split=split, out=out, access=access, as_json=as_json)
         elif is_scan_folder(run, access):
             print_anomalies(evaluate_anomalies(run, truth, access=access), as_json=as_json)
         else:

@@ -29,6 +29,9 @@ def export_run(
     ] = "mot",
     label: Label = None,
     min_score: MinScore = 0.0,
+    masks: Annotated[
+        str, typer.Option(help="Of coco: rle, or polygons, which annotation tools can edit.")
+    ] = "rle",
     order: Annotated[
         str | None,
         typer.Option(
@@ -75,7 +78,9 @@ def export_run(
     from jobs.storage import Access
 
     choice = Choice(tuple(label or ()), min_score)
-    options = Options(choice, order, limit, seed, partial, overwrite, corrections, other, dedup, embeddings)
+    options = Options(
+        choice, order, limit, seed, partial, overwrite, corrections, other, dedup, embeddings, masks
+    )
     with usage_errors(as_json=as_json):
         access = Access(profile, endpoint_url, region)
         _print_exported(export_run(run, to=to, out=out, access=access, options=options), as_json=as_json)

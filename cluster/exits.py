@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from cvcore.errors import VeedorError
+
+if TYPE_CHECKING:
+    from cluster.console import Display
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -25,6 +28,25 @@ def usage_errors(*, as_json: bool = False) -> Iterator[None]:
         yield
     except VeedorError as error:
         fail(str(error), as_json=as_json)
+
+
+@contextlib.contextmanager
+def told(*, as_json: bool) -> Iterator[Display]:
+    """A display, that says what is wrong and ends the command with its exit code."""
+    from cluster.console import open_display
+    from jobs.outcome import JobFailed
+
+    display = open_display(as_json=as_json)
+    try:
+        yield display
+    except JobFailed as error:
+        display.error(str(error))
+        raise typer.Exit(EXIT_FAILED) from error
+    except VeedorError as error:
+        display.error(str(error))
+        raise typer.Exit(EXIT_USAGE) from error
+    finally:
+        display.close()
 
 
 def interrupt(signum: int, frame: FrameType | None) -> NoReturn:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OVER_LIMIT, EXIT_USAGE, fail, interrupt
+from cluster.exits import interrupt, usage_errors
+from cluster.job_ending import end_content
 from cluster.options import (
     Actors,
     Address,
@@ -22,17 +23,21 @@ from cluster.options import (
     Json,
     Keyframes,
     Labels,
+    Maps,
     MaxDetections,
     MaxFailedFraction,
+    MaxPixels,
     MinScore,
     Model,
     NmsIou,
     Out,
+    Overlap,
     Profile,
     Region,
     Sha256,
     Stream,
     Stride,
+    Tile,
     TopK,
     Verbose,
     Weights,
@@ -40,9 +45,10 @@ from cluster.options import (
     source_content,
     storage_content,
 )
-from cvcore.errors import VeedorError
+from cluster.spec_file import read_spec_file
 
 if TYPE_CHECKING:
+    from cluster.console import Display
     from jobs.outcome import RunResult
 
 
@@ -57,6 +63,10 @@ def annotate(
     nms_iou: NmsIou = 0.45,
     max_detections: MaxDetections = 100,
     top_k: TopK = 5,
+    tile: Tile = None,
+    overlap: Overlap = 64,
+    maps: Maps = None,
+    max_pixels: MaxPixels = None,
     include: Include = None,
     exclude: Exclude = None,
     fps: Fps = None,
@@ -75,9 +85,16 @@ def annotate(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Find objects in every image and frame below SOURCE, or classify it: one Parquet row for each."""
+    """Annotate every image and frame below SOURCE: one Parquet row for each.
+
+    Objects are found in it, or it is classified, or each of its pixels is: as the model does.
+    """
+    limits: dict[str, Any] = {"max_failed_fraction": max_failed_fraction}
+    if max_pixels is not None:
+        limits["max_pixels"] = max_pixels
+    media = {} if tile is None else {"media": "images"}
     content = {
-        "source": source_content(source, include, exclude),
+        "source": source_content(source, include, exclude, **media),
         "video": {"fps": fps, "stride": stride, "keyframes": keyframes, "stream": stream},
         "model": {"name": model, "weights": weights, "sha256": sha256, "labels": labels},
         "annotate": {
@@ -85,13 +102,27 @@ def annotate(
             "nms_iou": nms_iou,
             "max_detections": max_detections,
             "top_k": top_k,
+            "tile": tile,
+            "overlap": overlap,
         },
         "storage": storage_content(profile, endpoint_url, region),
         "resources": resources_content(actors, gpus_per_actor, batch_size),
-        "limits": {"max_failed_fraction": max_failed_fraction},
+        "limits": limits,
         "sink": {"uri": out},
     }
-    run_content(content, address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
+    result = run_content(
+        content, address=address, dry_run=dry_run, as_json=as_json, verbose=verbose, maps=maps is not None
+    )
+    if result is None or maps is None:
+        return
+    from jobs.pictures import write_pictures
+    from jobs.storage import Access
+
+    with usage_errors(as_json=as_json):
+        access = Access(profile, endpoint_url, region)
+        written = write_pictures(out, maps, "map", lambda row: bytes(row["map"]), access=access)
+    if not as_json:
+        typer.echo(f"{written.num_images:,} maps: {written.uri}")
 
 
 def track(
@@ -174,19 +205,8 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Run a job from a spec file; the same file runs on a laptop and on a cluster."""
-    from jobs.spec import MAX_SPEC_CHARS, load_yaml
-
-    try:
-        with spec.open(encoding="utf-8") as file:
-            text = file.read(MAX_SPEC_CHARS + 1)
-    except OSError as error:
-        fail(f"cannot read {spec}: {error.strerror}", as_json=as_json)
-    except UnicodeDecodeError:
-        fail(f"cannot read {spec}: it is not UTF-8 text", as_json=as_json)
-    try:
-        content = load_yaml(text, name=str(spec))
-    except VeedorError as error:
-        fail(str(error), as_json=as_json)
+    with usage_errors(as_json=as_json):
+        content = read_spec_file(spec)
     run_content(content, name=str(spec), address=address, dry_run=dry_run, as_json=as_json, verbose=verbose)
 
 
@@ -198,47 +218,25 @@ def run_content(
     as_json: bool,
     verbose: bool,
     name: str = "the command line",
+    display: Display | None = None,
     **more: Any,
 ) -> RunResult | None:
     """Run the job of a spec's content, tell of it, and exit with its code where it is not 0.
 
-    `more` goes to the job beside its spec: what no record may hold. A dry run has no result.
+    `display` is told in place of the one that fits the output. `more` goes to the job beside its spec: what
+    no record may hold. A dry run has no result.
     """
-    from cluster.console import open_display
-    from cluster.last_words import last_words
-    from jobs.catalog import find_job
-    from jobs.outcome import JobFailed
-    from jobs.spec import validate_spec
-
-    display = open_display(as_json=as_json)
-    try:
-        job = find_job(content)
-        spec = validate_spec(content, job.spec, name=name)
-        if dry_run:
-            from cluster.dry_run import print_dry_run
-
-            print_dry_run(spec, display, address=address)
-            return None
-        signal.signal(signal.SIGTERM, interrupt)
-        with last_words(as_json=as_json):
-            result = job.run(spec, listener=display, address=address, verbose=verbose, **more)
-    except JobFailed as error:
-        display.error(str(error))
-        raise typer.Exit(EXIT_FAILED) from error
-    except VeedorError as error:
-        display.error(str(error))
-        raise typer.Exit(EXIT_USAGE) from error
-    except KeyboardInterrupt as error:
-        display.error("interrupted: what is published stays; run the same command again to continue")
-        raise typer.Exit(EXIT_INTERRUPTED) from error
-    finally:
-        display.close()
-    display.result(result)
-    if result.over_limit:
-        counts = result.manifest["counts"]
-        display.error(
-            f"{counts['failed']:,} of {counts['inputs']:,} inputs failed; "
-            f"limits.max_failed_fraction = {spec.limits.max_failed_fraction:g} allows fewer"
-        )
-        raise typer.Exit(EXIT_OVER_LIMIT)
-    return result
+    signal.signal(signal.SIGTERM, interrupt)
+    ending = end_content(
+        content,
+        address=address,
+        dry_run=dry_run,
+        as_json=as_json,
+        verbose=verbose,
+        name=name,
+        display=display,
+        **more,
+    )
+    if ending.exit_code:
+        raise typer.Exit(ending.exit_code)
+    return ending.result

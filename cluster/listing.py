@@ -17,6 +17,7 @@ from jobs.visible import visible
 
 if TYPE_CHECKING:
     from cvcore.metrics.detection import DetectionMetrics
+    from cvcore.metrics.mask_quality import MaskQuality
     from cvcore.metrics.retrieval import RetrievalMetrics
     from cvcore.metrics.tracking import TrackingEvaluation, TrackingMetrics
     from jobs.evaluate import Evaluation
@@ -70,7 +71,7 @@ def print_evaluation(found: Evaluation, *, as_json: bool) -> None:
     if as_json:
         console.print_json(json.dumps(asdict(found)))
         return
-    _print_detection(console, found.metrics, found.num_images)
+    _print_detection(console, found.metrics, found.num_images, found.masks)
     if found.num_missing or found.num_failed:
         console.print(
             f"{found.num_missing:,} images of the ground truth are not in the run, "
@@ -87,7 +88,7 @@ def print_model_evaluation(found: ModelEvaluation, *, as_json: bool) -> None:
         console.print_json(json.dumps(evaluation_content(found)))
         return
     quality, cost = found.quality, found.cost
-    _print_detection(console, quality.metrics, found.num_images)
+    _print_detection(console, quality.metrics, found.num_images, quality.masks)
     lines = [
         f"VOC07 mAP {quality.voc.map07:.3f}   VOC10 mAP {quality.voc.map10:.3f}   "
         f"of {quality.voc.num_objects:,} objects, {quality.voc.num_difficult:,} more are difficult",
@@ -111,18 +112,27 @@ def _speed_lines(found: ModelEvaluation) -> list[str]:
     ]
 
 
-def _print_detection(console: Console, metrics: DetectionMetrics, num_images: int) -> None:
+def _print_detection(
+    console: Console, metrics: DetectionMetrics, num_images: int, masks: MaskQuality | None
+) -> None:
+    of_masks = None if masks is None else masks.metrics
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("class")
-    table.add_column("AP@0.5", justify="right")
+    for title in ("AP@0.5", "mask AP@0.5") if of_masks else ("AP@0.5",):
+        table.add_column(title, justify="right")
     for label, value in metrics.per_class_ap50.items():
-        table.add_row(visible(label), f"{value:.3f}")
+        more = (f"{of_masks.per_class_ap50[label]:.3f}",) if of_masks else ()
+        table.add_row(visible(label), f"{value:.3f}", *more)
     console.print(table)
-    console.print(
-        f"mAP@0.5 {metrics.ap50:.3f}   mAP@0.75 {metrics.ap75:.3f}   mAP@[0.5:0.95] {metrics.ap:.3f}   "
-        f"over {num_images:,} images (pycocotools)",
-        soft_wrap=True,
-    )
+    console.print(f"{_means(metrics)}   over {num_images:,} images (pycocotools)", soft_wrap=True)
+    if of_masks:
+        console.print(f"masks: {_means(of_masks)}", soft_wrap=True)
+    elif masks is not None:
+        console.print(f"masks are not compared: {visible(masks.why_not)}", soft_wrap=True)
+
+
+def _means(metrics: DetectionMetrics) -> str:
+    return f"mAP@0.5 {metrics.ap50:.3f}   mAP@0.75 {metrics.ap75:.3f}   mAP@[0.5:0.95] {metrics.ap:.3f}"
 
 
 def print_proposals(found: ProposalEvaluation, *, as_json: bool) -> None:

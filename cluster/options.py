@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,19 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what Ray an
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print spec, plan and resources.")]
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else an embedded one.")
+]
+JobServer = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="http://HOST:8265 of the cluster; default RAY_ADDRESS, else the one up here.",
+    ),
+]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="With the cluster's token; default RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH.")
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Use a cluster beyond this machine without a token.")
 ]
 Profile = Annotated[str | None, typer.Option(help="AWS profile; default the environment's credentials.")]
 Endpoint = Annotated[str | None, typer.Option(help="S3-compatible endpoint; default AWS_ENDPOINT_URL.")]
@@ -31,6 +45,18 @@ Sha256 = Annotated[str | None, typer.Option(help="Pin of the weights; required f
 Labels = Annotated[str | None, typer.Option(help="Text file, one class name a line.")]
 MinScore = Annotated[float, typer.Option(help="Drop detections below this score.")]
 NmsIou = Annotated[float, typer.Option(help="Suppress same-class boxes that overlap more.")]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        help="Of a segmenter: look at images at their own scale, in tiles of so many pixels; for large ones."
+    ),
+]
+Overlap = Annotated[int, typer.Option(help="Of a segmenter, pixels that tiles share.")]
+Maps = Annotated[
+    str | None,
+    typer.Option(help="Of a segmenter: write class maps as palette PNG files there too, beside the Parquet."),
+]
+MaxPixels = Annotated[int | None, typer.Option(help="Refuse larger images; default 100 million.")]
 TopK = Annotated[int, typer.Option(help="Of a classifier, keep so many labels an image.")]
 MaxDetections = Annotated[int, typer.Option(help="Keep at most so many an image.")]
 

@@ -14,7 +14,7 @@ from jobs.outcome import JobFailed
 from jobs.train import TrainingError, run_train
 from jobs.train_catalog import build_train_spec
 from jobs.train_record import EpochRecord, TrainResult
-from jobs.train_spec import DatasetTrainSpec, EpochsTrainSpec, SegmenterTrainSpec, TrainSpec
+from jobs.train_spec import DatasetTrainSpec, EpochsTrainSpec, TrainSpec
 
 NAMES = {
     "top1": "top-1",
@@ -22,6 +22,8 @@ NAMES = {
     "localization_error": "localisation error",
     "ap50": "mAP@0.5",
     "ap": "mAP@[0.5:0.95]",
+    "mask_ap50": "mask mAP@0.5",
+    "mask_ap": "mask mAP@[0.5:0.95]",
     "miou": "mIoU",
     "loss": "loss",
 }
@@ -80,9 +82,7 @@ def _last_words(spec: TrainSpec, result: TrainResult) -> list[str]:
     lines.append(f"Checkpoint: {result.checkpoint}")
     if result.history:
         lines.append(f"Curves:     veedor report {spec.out}")
-    if isinstance(spec, SegmenterTrainSpec):
-        lines.append(f"Next:       veedor segment IMAGES --model {result.checkpoint} --out FOLDER")
-    elif isinstance(spec, DatasetTrainSpec):
+    if isinstance(spec, DatasetTrainSpec):
         lines.append(f"Next:       veedor annotate IMAGES --model {result.checkpoint} --out FOLDER")
     else:
         lines.append(f"Next:       veedor calibrate {spec.out} --normal OTHER_NORMAL_IMAGES")

@@ -154,6 +154,13 @@ CATALOG: dict[str, ModelEntry] = {
         137_061_851,
         FASTER,
     ),
+    "mask_rcnn": trainable_entry(
+        "cvcore.detect.mask_rcnn:build_mask_rcnn",
+        "Mask R-CNN on SqueezeNet, for CPUs; train it on masks, best from a classifier's weights",
+        320,
+        2_447_681,
+        MASK,
+    ),
     "alexnet": classifier_entry(
         "alexnet",
         "AlexNet_Weights.IMAGENET1K_V1",

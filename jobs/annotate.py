@@ -1,4 +1,4 @@
-"""The annotate job: every image and frame below a location through a detector or classifier, into Parquet."""
+"""The annotate job: every image and frame below a location through a model, into Parquet."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def run_annotate(
     address: str | None = None,
     verbose: bool = False,
     sessions: ExitStack | None = None,
+    maps: bool = False,
 ) -> RunResult:
-    """`jobs.run_job.run_job`, to annotate."""
-    return run_job(
-        spec, to_annotate(spec), listener=listener, address=address, verbose=verbose, sessions=sessions
-    )
+    """`jobs.run_job.run_job`, to annotate; with `maps`, only by a segmenter."""
+    purpose = to_annotate(spec, maps=maps)
+    return run_job(spec, purpose, listener=listener, address=address, verbose=verbose, sessions=sessions)

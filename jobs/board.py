@@ -12,6 +12,7 @@ import pyarrow as pa
 import ray
 
 from jobs.progress import STAGES, Snapshot, StageCount, recent_rates
+from jobs.telemetry import Telemetry
 
 RATE_WINDOW_S = 10.0
 BOARD_TIMEOUT_S = 30.0
@@ -63,9 +64,13 @@ class _Board:
 
 @dataclass(frozen=True)
 class Tally:
-    """A worker's end of the board; calls return at once unless they say otherwise."""
+    """A worker's end of the board; calls return at once unless they say otherwise.
+
+    `telemetry` is for operators; None where nobody but the caller watches.
+    """
 
     board: Any
+    telemetry: Telemetry | None = None
 
     @classmethod
     def start(cls) -> Tally:
@@ -80,10 +85,13 @@ class Tally:
             return int(ray.get(self.board.begin.remote(stage, unit)))
         return 1
 
-    def done(self, stage: str, unit: int, statuses: pa.ChunkedArray) -> None:
-        """Note that a unit is through a stage, and how many of its rows are `ok`."""
+    def done(self, stage: str, unit: int, statuses: pa.ChunkedArray, *, seconds: float) -> None:
+        """Note that a unit is through a stage, how many of its rows are `ok`, and how long it took."""
         ok = statuses.to_pylist().count("ok")
-        self.board.done.remote(stage, unit, ok, len(statuses) - ok)
+        failed = len(statuses) - ok
+        self.board.done.remote(stage, unit, ok, failed)
+        if self.telemetry is not None:
+            self.telemetry.stage_done(stage, unit, seconds=seconds, ok=ok, failed=failed)
 
     def suspects(self, beginnings: int) -> list[tuple[Any, int]]:
         """(stage, unit) of what began at least so often and never ended; forgotten once read."""

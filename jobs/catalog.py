@@ -54,7 +54,6 @@ JOBS: dict[str, JobEntry] = {
     "scan": JobEntry("jobs.scan_spec:ScanSpec", "jobs.scan:run_scan"),
     "embed": JobEntry("jobs.embed:EmbedSpec", "jobs.embed:run_embed", "jobs.embed:to_embed"),
     "propose": JobEntry("jobs.propose:ProposeSpec", "jobs.propose:run_propose", "jobs.propose:to_propose"),
-    "segment": JobEntry("jobs.segment:SegmentSpec", "jobs.segment:run_segment", "jobs.segment:to_segment"),
     "denoise": JobEntry("jobs.denoise:DenoiseSpec", "jobs.denoise:run_denoise", "jobs.denoise:to_restore"),
     "compress": JobEntry("jobs.compress:CompressSpec", "jobs.compress:run_compress", "jobs.compress:to_code"),
 }

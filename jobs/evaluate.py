@@ -10,19 +10,29 @@ from typing import Any
 
 from cvcore.errors import SpecError
 from cvcore.metrics.detection import DetectionMetrics, evaluate_detections
+from cvcore.metrics.mask_quality import MaskQuality, assess_masks
 from jobs.run_folder import RunFolder, part_number
 from jobs.sink import decode_part
 from jobs.storage import Access, join, open_store, resolve_location
 
+_OTHERS = {
+    "labels": "a classifier's run, with labels",
+    "map": "a segmenter's run, with class maps, which a dataset of masks is compared with",
+}
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A run's metrics; `num_images` are those that ground truth and run have in common."""
+    """A run's metrics; `num_images` are those that ground truth and run have in common.
+
+    `masks` are of a run that has some.
+    """
 
     metrics: DetectionMetrics
     num_images: int
     num_missing: int
     num_failed: int
+    masks: MaskQuality | None = None
 
 
 def evaluate_run(run: str, truth: str, *, access: Access) -> Evaluation:
@@ -49,7 +59,8 @@ def evaluate_run(run: str, truth: str, *, access: Access) -> Evaluation:
     if not seen:
         raise SpecError(f"no image of {truth} is in the run {run}: file names are compared from their end")
     metrics = evaluate_detections(ground_truth, found)
-    return Evaluation(metrics, len(seen), len(ground_truth["images"]) - len(seen), failed)
+    masks = assess_masks(ground_truth, found) if any("segmentation" in each for each in found) else None
+    return Evaluation(metrics, len(seen), len(ground_truth["images"]) - len(seen), failed, masks)
 
 
 class ImageIndex:
@@ -80,16 +91,19 @@ def read_truth(location: str, access: Access) -> dict[str, Any]:
     return content
 
 
-def iter_rows(folder: RunFolder, access: Access) -> Iterator[dict[str, Any]]:
-    """All rows of a run; raises `SpecError` where there are none."""
+def iter_rows(folder: RunFolder, access: Access, *, column: str = "detections") -> Iterator[dict[str, Any]]:
+    """All rows of a run; raises `SpecError` where there are none, or none that have `column`."""
     store = open_store(folder.uri, access)
     names = [name for name in store.list_names(folder.data) if part_number(name) is not None]
     if not names:
         raise SpecError(f"{folder.uri} holds no results: is it the --out of an annotate job?")
     for name in names:
         table = decode_part(store.read(join(folder.data, name)))
-        if "labels" in table.column_names:
-            raise SpecError(f"{folder.uri} is a classifier's run, with labels and no boxes")
+        if column not in table.column_names:
+            other = next(
+                (what for name, what in _OTHERS.items() if name in table.column_names), "another run"
+            )
+            raise SpecError(f"{folder.uri} is {other}, without {column}")
         yield from table.to_pylist()
 
 
@@ -97,9 +111,11 @@ def _coco_results(row: dict[str, Any], image_id: int, categories: dict[str, int]
     for detection in row["detections"] or ():
         if detection["label"] in categories:
             x0, y0, x1, y1 = detection["box"]
+            mask = detection.get("mask")
             yield {
                 "image_id": image_id,
                 "category_id": categories[detection["label"]],
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "score": detection["score"],
+                **({} if mask is None else {"segmentation": mask}),
             }

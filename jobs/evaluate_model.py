@@ -203,6 +203,5 @@ def _detect(model: Detector, batch: list[Sample], on: DetectionSplit) -> list[di
     categories = category_ids(on.document, model.labels)
     results: list[dict[str, Any]] = []
     for sample, own in zip(batch, found, strict=True):
-        boxes, scores, label_ids = own.boxes, own.scores, own.label_ids
-        results += coco_results(sample.image_id, boxes, scores, label_ids, category_ids=categories)
+        results += coco_results(sample.image_id, own, category_ids=categories)
     return results

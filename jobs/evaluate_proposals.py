@@ -48,7 +48,8 @@ def evaluate_proposal_run(run: str, truth: str, *, access: Access) -> ProposalEv
 
     def covered() -> Iterator[CoveredImage]:
         nonlocal failed
-        for row in iter_rows(RunFolder(resolve_location(run).rstrip("/")), access):
+        folder = RunFolder(resolve_location(run).rstrip("/"))
+        for row in iter_rows(folder, access, column="proposals"):
             image_id = images.find(row["uri"])
             if image_id is None or image_id in seen:
                 continue

@@ -20,6 +20,7 @@ from cvcore.segment.base import Segmenter
 from jobs.evaluate_model import EVERYTHING
 from jobs.masks import MaskSource, open_masks
 from jobs.storage import Access
+from jobs.worst_maps import WorstMaps
 
 BATCH = 4
 MIN_TIMED = 3
@@ -31,6 +32,7 @@ class SegmenterEvaluation:
 
     Attributes:
         metrics: of the images that could be used, at their own sizes.
+        counts: pixels by their true class, and by the one that was found.
         labels: of the metrics' classes.
         num_images: of the split.
         num_failed: of them, those that could not be decoded, or whose masks cannot be used.
@@ -41,6 +43,7 @@ class SegmenterEvaluation:
     """
 
     metrics: SegmentationMetrics
+    counts: tuple[tuple[int, ...], ...]
     labels: tuple[str, ...]
     num_images: int
     num_failed: int
@@ -51,14 +54,17 @@ class SegmenterEvaluation:
     device: str
 
 
-def evaluate_segmenter(model: Segmenter, data: str, split: str, *, access: Access) -> SegmenterEvaluation:
+def evaluate_segmenter(
+    model: Segmenter, data: str, split: str, *, access: Access, worst: WorstMaps | None = None
+) -> SegmenterEvaluation:
     """Run a model, on its device and in eval mode, over a split's images, a batch in memory at a time.
 
     Args:
-        model: looks at whole images, as `veedor segment` without tiles does.
+        model: looks at whole images, as `veedor annotate` without tiles does.
         data: a dataset with masks, see `jobs.masks.open_masks`.
         split: of it; `all` for everything.
         access: to storage.
+        worst: is told of every image.
 
     Raises:
         SpecError: for what is no such dataset, classes that are not the model's, or no image to be used.
@@ -73,10 +79,13 @@ def evaluate_segmenter(model: Segmenter, data: str, split: str, *, access: Acces
     singles: list[float] = []
     pairs = _pairs(model, source, dataset)
     while few := list(islice(pairs, BATCH)):
-        drawn = [each for each, _ in few]
+        drawn = [each for _, each, _ in few]
         seconds, maps = _timed(model, drawn, device)
-        for (_, truth), found in zip(few, maps, strict=True):
-            scores.add(truth, found.cpu().numpy())
+        for (name, _, truth), found in zip(few, maps, strict=True):
+            ids = found.cpu().numpy()
+            counts = scores.add(truth, ids)
+            if worst is not None:
+                worst.add(name, truth, ids, counts)
         num_used += len(few)
         batches.append(len(few) / seconds)
         singles.append(_timed(model, drawn[:1], device)[0])
@@ -85,6 +94,7 @@ def evaluate_segmenter(model: Segmenter, data: str, split: str, *, access: Acces
     settled = slice(1, None) if len(singles) > MIN_TIMED else slice(None)  # the first one warms up
     return SegmenterEvaluation(
         metrics=scores.result(),
+        counts=tuple(map(tuple, scores.counts.tolist())),
         labels=model.labels,
         num_images=len(dataset.images),
         num_failed=len(dataset.images) - num_used,
@@ -96,8 +106,10 @@ def evaluate_segmenter(model: Segmenter, data: str, split: str, *, access: Acces
     )
 
 
-def _pairs(model: Segmenter, source: MaskSource, dataset: MaskDataset) -> Iterator[tuple[CanvasImage, Mask]]:
-    """Images on the model's canvas, and their masks in their own size; what cannot be used is left out."""
+def _pairs(
+    model: Segmenter, source: MaskSource, dataset: MaskDataset
+) -> Iterator[tuple[str, CanvasImage, Mask]]:
+    """Names, images on the model's canvas, and masks in their own size; what cannot be used is left out."""
     loader = source.loader(dataset)
     for record in dataset.images:
         try:
@@ -106,7 +118,7 @@ def _pairs(model: Segmenter, source: MaskSource, dataset: MaskDataset) -> Iterat
             continue
         truth = loader.load(record, height=drawn.fit.source_height, width=drawn.fit.source_width)
         if truth is not None:
-            yield drawn, truth
+            yield record.name, drawn, truth
 
 
 def _timed(model: Segmenter, drawn: list[CanvasImage], device: torch.device) -> tuple[float, list[Tensor]]:

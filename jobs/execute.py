@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from threading import Event, Thread
 from typing import Any
@@ -30,6 +30,7 @@ from jobs.stages.guard import InputBounds
 from jobs.stages.publish import PublishSettings
 from jobs.stages.settings import InferSettings
 from jobs.storage import Access, StorageError, join, open_store
+from jobs.telemetry import Telemetry
 
 PROGRESS_INTERVAL_S = 0.5
 _OUR_ERROR = re.compile(r"^(?:jobs|cvcore)\.[\w.]+: (.+)$", re.MULTILINE)
@@ -78,7 +79,7 @@ def execute(
         if pending:
             pipeline = _pipeline(prepared, pending, launched, plan_ref, access, verbose=verbose)
             watch = Watch(tally, total=plan.num_inputs, before=before, actors=pipeline.num_actors)
-            with _progress(watch, listener):
+            with _progress(watch, listener, pipeline.infer.tally.telemetry):
                 surviving = run_surviving(pipeline, listener=listener)
                 for summary in surviving:
                     clock.published(summary.rows)
@@ -121,7 +122,8 @@ def _pipeline(
     verbose: bool,
 ) -> Pipeline:
     spec, record = prepared.spec, prepared.record
-    resources, tally = launched.resources, launched.tally
+    resources = launched.resources
+    tally = replace(launched.tally, telemetry=Telemetry.of(record.job, record.job_id))
     bounds = InputBounds(spec.limits.max_seconds_per_input, spec.limits.max_memory_per_input)
     quarantine = Quarantine(prepared.folder.quarantine, access, prepared.writer, bounds)
     return Pipeline(
@@ -191,22 +193,28 @@ class _Clock:
 
 
 @contextmanager
-def _progress(watch: Watch, listener: Listener) -> Iterator[None]:
-    """Tell the listener of the run's state from a thread of its own, and once more at the end."""
+def _progress(watch: Watch, listener: Listener, telemetry: Telemetry | None) -> Iterator[None]:
+    """Tell of the run's state from a thread of its own, and once more at the end."""
     stop = Event()
 
     def tell() -> None:
-        while not stop.wait(PROGRESS_INTERVAL_S):
-            listener.progress(watch.snapshot())
+        snapshot = watch.snapshot()
+        listener.progress(snapshot)
+        if telemetry is not None:
+            telemetry.progress(snapshot)
 
-    thread = Thread(target=tell, name="veedor-progress", daemon=True)
+    def keep_telling() -> None:
+        while not stop.wait(PROGRESS_INTERVAL_S):
+            tell()
+
+    thread = Thread(target=keep_telling, name="veedor-progress", daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
-        listener.progress(watch.snapshot())
+        tell()
 
 
 def failure_text(error: Exception, plan: Plan, *, published: int) -> str:

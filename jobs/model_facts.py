@@ -82,9 +82,9 @@ def _decode(text: str) -> ModelFacts:
 
 def _digest(source: ModelSource) -> str:
     digest = hashlib.sha256(f"{version('torch')}".encode())
-    for path in sorted(Path(cvcore.__file__).parent.rglob("*.py")):  # a checkout changes without its version
-        state = path.stat()
-        digest.update(f"\n{path} {state.st_size} {state.st_mtime_ns}".encode())
+    root = Path(cvcore.__file__).parent
+    for path in sorted(root.rglob("*.py")):  # a checkout changes without its version
+        digest.update(f"\n{path.relative_to(root)} ".encode() + hashlib.sha256(path.read_bytes()).digest())
     for name in sorted(vars(source)):
         value = getattr(source, name)
         body = value if isinstance(value, bytes) else repr(value).encode()

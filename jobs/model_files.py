@@ -53,6 +53,23 @@ def model_folder(name: str) -> str:
     return resolve_location(name).rstrip("/")
 
 
+def model_files(section: ModelSection) -> dict[str, str]:
+    """Part to location, of what a model's section names: its catalogue's own parts have none."""
+    name = section.name
+    named = is_cfg(name) or name.endswith(CHECKPOINT_SUFFIX) or names_folder(name)
+    parts = {"name": name if named else None, "weights": section.weights, "labels": section.labels}
+    return {
+        part: resolve_location(reference)
+        for part, reference in parts.items()
+        if reference is not None and reference not in _SHIPPED and not reference.startswith(PUBLISHED)
+    }
+
+
+def located(section: ModelSection) -> ModelSection:
+    """The same model, its files named from the root."""
+    return section.model_copy(update=model_files(section))
+
+
 def fetch_model(section: ModelSection, access: Access) -> FetchedModel:
     """Read `.cfg`, weights and labels from where the spec says.
 

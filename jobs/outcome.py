@@ -16,20 +16,21 @@ FOUND = {
     "calibrate": "anomalies",
     "embed": "embeddings",
     "propose": "proposals",
-    "segment": "maps",
     "denoise": "pictures",
     "compress": "codes",
 }
 """What a job's rows are counted for, where that is not detections."""
 
-CLASSIFIED = "classified"
-"""The same of an annotate job with a classifier."""
+CLASSIFIED, MAPS = "classified", "maps"
+"""The same of an annotate job with a classifier, and with a segmenter."""
+_WITHOUT_BOXES = {CLASSIFIED: "a classifier's run, with labels", MAPS: "a segmenter's run, with class maps"}
 
 
-def refuse_classified(counts: Mapping[str, Any], uri: str) -> None:
-    """Raises `SpecError` for a classifier's run, by its manifest's counts, where detections are needed."""
-    if CLASSIFIED in counts:
-        raise SpecError(f"{uri} is a classifier's run, with labels and no boxes: name a detector's")
+def refuse_without_boxes(counts: Mapping[str, Any], uri: str) -> None:
+    """Raises `SpecError` for a run without detections, by its manifest's counts."""
+    for kind, what in _WITHOUT_BOXES.items():
+        if kind in counts:
+            raise SpecError(f"{uri} is {what} and no boxes: name a detector's")
 
 
 class JobFailed(VeedorError):

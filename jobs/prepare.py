@@ -32,12 +32,11 @@ from jobs.run_folder import (
     claim,
     load_plan,
     new_writer,
-    probe_create_only,
     read_job,
 )
 from jobs.sink import remove_parts
 from jobs.spec import PipelineSpec
-from jobs.storage import BucketMissing, Store, base_name, open_store
+from jobs.storage import BucketMissing, Store, base_name, join, open_store, probe_create_only
 
 PREFLIGHT_ATTEMPTS = 3
 FAIL_FAST_S = 0.5
@@ -109,11 +108,16 @@ def prepare(
         selection = listing.result() if listing is not None else None
     if standing is not None:
         plan = load_checked_plan(spec, folder, store, standing, identity)
-        listener.step(_continuing_text(plan))
+        listener.step(_continuing_text(plan), job_id=standing.job_id)
         return Prepared(spec, folder, store, writer, standing, plan, fetched, facts, purpose, claimed=True)
     assert selection is not None
     record, plan = _plan_job(spec, selection, identity | {"labels": list(facts.labels)}, facts)
-    listener.step(_planned_text(plan, selection), inputs=plan.num_inputs, units=plan.num_units)
+    listener.step(
+        _planned_text(plan, selection),
+        inputs=plan.num_inputs,
+        units=plan.num_units,
+        job_id=record.job_id,
+    )
     return Prepared(spec, folder, store, writer, record, plan, fetched, facts, purpose, claimed=False)
 
 
@@ -143,7 +147,7 @@ def claim_job(prepared: Prepared, *, listener: Listener) -> Prepared:
         return replace(prepared, claimed=True)
     model = model_identity(prepared.spec, prepared.model, prepared.purpose.digests)
     plan = load_checked_plan(prepared.spec, folder, store, standing, model)
-    listener.step(_continuing_text(plan))
+    listener.step(_continuing_text(plan), job_id=standing.job_id)
     return replace(prepared, record=standing, plan=plan, claimed=True)
 
 
@@ -161,7 +165,7 @@ def claim_folder(
     Raises:
         SpecError: if the store does not honour create-only.
     """
-    if not single_writer and not probe_create_only(folder, store, writer=writer):
+    if not single_writer and not probe_create_only(join(folder.uri, "_veedor"), store, writer=writer):
         raise SpecError(
             f"the store of {folder.uri} overwrites objects that it was asked only to create, so two drivers "
             "could mix their results (versioned buckets of some servers do this). Use another bucket, or set "

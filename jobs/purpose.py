@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cvcore.errors import ModelError, SpecError
+from cvcore.segment.tiles import tile_spans
 from jobs.model_facts import ModelFacts
 from jobs.spec import AnnotateSpec, PipelineSpec
-from jobs.stages.tasks import ClassifyTask, DetectTask, Task
+from jobs.stages.tasks import ClassifyTask, DetectTask, SegmentTask, Task
 from jobs.storage import ObjectInfo
 
 
@@ -53,20 +54,44 @@ def to_detect(spec: PipelineSpec) -> Purpose:
     return Purpose(task)
 
 
-def to_annotate(spec: PipelineSpec) -> Purpose:
-    """The purpose of an annotate job: to detect or, with a classifier, to classify."""
+def to_annotate(spec: PipelineSpec, *, maps: bool = False) -> Purpose:
+    """The purpose of an annotate job: to detect, to classify or to segment, as its model does.
+
+    With `maps` it is to give class maps, and a model that gives none is refused.
+    """
     assert isinstance(spec, AnnotateSpec)
 
     def task(facts: ModelFacts) -> Task:
+        if facts.segments:
+            return _segment_task(spec, facts)
+        if not (facts.detects or facts.classifies):
+            raise ModelError(
+                f"{spec.model.name} is no detector, classifier or segmenter: annotate needs one of them "
+                "(veedor models lists them)"
+            )
+        if spec.annotate.tile is not None or maps:
+            what = "annotate.tile" if spec.annotate.tile is not None else "--maps"
+            raise ModelError(
+                f"{what} is of segmenters, and {spec.model.name} is none: leave it out "
+                "(veedor models lists segmenters)"
+            )
         if facts.detects:
             return DetectTask(spec.annotate.detect_options())
-        if facts.classifies:
-            return ClassifyTask(spec.annotate.top_k)
-        if facts.segments:
-            raise ModelError(f"{spec.model.name} is a segmenter: veedor segment runs it")
-        raise ModelError(
-            f"{spec.model.name} is neither a detector nor a classifier: annotate needs one of them "
-            "(veedor models lists them)"
-        )
+        return ClassifyTask(spec.annotate.top_k)
 
     return Purpose(task)
+
+
+def _segment_task(spec: AnnotateSpec, facts: ModelFacts) -> SegmentTask:
+    section = spec.annotate
+    if section.tile is not None:
+        try:
+            tile_spans(
+                2 * section.tile,
+                tile_px=section.tile,
+                overlap_px=section.overlap,
+                stride_px=facts.stride_px,
+            )
+        except ValueError as error:
+            raise ModelError(f"annotate.tile: {error}") from error
+    return SegmentTask(section.tile, section.overlap, spec.limits.decode_limits(), spec.storage.access())

@@ -19,7 +19,7 @@ from cvcore.draw import Picture, draw_scene
 from cvcore.errors import ImageError, SpecError
 from cvcore.video.decode import open_frames
 from cvcore.video.encode import VideoWriter
-from jobs.outcome import refuse_classified
+from jobs.outcome import refuse_without_boxes
 from jobs.overlay import Trails, row_boxes
 from jobs.report.run import Run, read_decoding, read_run
 from jobs.sink import decode_part
@@ -72,7 +72,7 @@ def render_video(
     run_uri = resolve_location(run)
     run_store = open_store(run_uri, access)
     found = read_run(run_uri, run_store)
-    refuse_classified((found.manifest or {}).get("counts") or {}, run_uri)
+    refuse_without_boxes((found.manifest or {}).get("counts") or {}, run_uri)
     uri, parts = find_video(found, run_store, video)
     if target == uri:
         raise SpecError(f"{target} is the video itself: name another file")

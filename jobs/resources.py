@@ -10,6 +10,8 @@ from jobs.spec import ResourcesSection
 PUBLISH_CPUS = 0.25
 SPARE_CPUS = 0.5
 EPSILON = 1e-6
+LOGICAL_GPUS_VARIABLE = "VEEDOR_LOGICAL_GPUS"
+"""Set on nodes that declare GPUs which they do not have: jobs are scheduled by them and compute on CPUs."""
 
 
 @dataclass(frozen=True, slots=True)

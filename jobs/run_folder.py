@@ -221,18 +221,6 @@ def load_plan(folder: RunFolder, store: Store, record: JobRecord) -> Plan:
     return Plan(record.job_id, inputs, record.images_per_unit, record.units_per_file)
 
 
-def probe_create_only(folder: RunFolder, store: Store, *, writer: str) -> bool:
-    """Whether the store refuses to create what exists. Leaves nothing behind."""
-    uri = join(folder.uri, "_veedor", f"probe-{writer}")
-    try:
-        store.create(uri, b"first", writer=writer)
-        return (
-            store.create(uri, b"second", writer=writer + "-other") == "exists" and store.read(uri) == b"first"
-        )
-    finally:
-        store.delete(uri)
-
-
 def published_numbers(folder_uri: str, store: Store) -> set[int]:
     """Numbers of the parts that a folder holds."""
     return {n for name in store.list_names(folder_uri) if (n := part_number(name)) is not None}

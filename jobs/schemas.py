@@ -141,7 +141,7 @@ def propose_schema() -> pa.Schema:
 
 
 def segment_schema() -> pa.Schema:
-    """One row for each input of a segment job, those that failed included.
+    """One row for each input of a segmenter, those that failed included.
 
     `map` is a palette PNG of class ids at the source image's size; `classes` are those that are in it.
     """

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cvcore.errors import SpecError
-from jobs.outcome import refuse_classified
+from jobs.outcome import refuse_without_boxes
 from jobs.report.run import read_run
 from jobs.sink import decode_part
 from jobs.storage import Access, Store, open_store, resolve_location
@@ -29,12 +29,12 @@ def run_videos(run: str, access: Access) -> Iterator[tuple[str, Iterator[pa.Tabl
     """Each video of a run with its rows in frame order, a few at a time. Take a video's rows before the next.
 
     Raises:
-        SpecError: if the folder is not a run's, or a classifier's.
+        SpecError: if the folder is not a run's, or holds no detections.
     """
     uri = resolve_location(run)
     store = open_store(uri, access)
     found = read_run(uri, store)
-    refuse_classified((found.manifest or {}).get("counts") or {}, uri)
+    refuse_without_boxes((found.manifest or {}).get("counts") or {}, uri)
     return _by_video(_video_rows(found.parts, store))
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.outcome import CLASSIFIED, FOUND
+from jobs.outcome import CLASSIFIED, FOUND, MAPS
 from jobs.plan import Plan
 from jobs.run_folder import JobRecord, RunFolder, published_numbers
 from jobs.schemas import SCHEMA_VERSION
@@ -26,9 +26,11 @@ SUMMARY_COLUMNS = (
     "detections.list.element.label_id",
     "proposals.list.element.score",
     "labels.list.element.label_id",
+    "classes.list.element.label_id",
     "is_anomaly",
 )
 BOX_COLUMNS = ("detections", "proposals")
+KINDS = {"labels": CLASSIFIED, "classes": MAPS}
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class PartSummary:
     """What one published part holds.
 
     Attributes:
-        found: detections, proposals or anomalies, as the job has it; of a classifier, rows with labels.
-        is_classified: whether it is a classifier's.
+        found: detections, proposals or anomalies, as the job has it; of a classifier and a segmenter, rows
+            with labels or maps.
+        kind: `CLASSIFIED` or `MAPS` where it is theirs; else what the job's rows are counted for.
         failures: rows by error code.
     """
 
@@ -46,7 +49,7 @@ class PartSummary:
     found: int
     sha256: str
     failures: dict[str, int]
-    is_classified: bool = False
+    kind: str | None = None
 
     @property
     def failed(self) -> int:
@@ -86,8 +89,9 @@ def summarize(number: int, rows: pa.Table, body: bytes) -> PartSummary:
     else:
         found = pc.sum(pc.equal(rows.column("status"), "ok")).as_py() or 0
     failures = Counter(code or "unknown" for code in codes.to_pylist())
-    digest, is_classified = hashlib.sha256(body).hexdigest(), "labels" in rows.column_names
-    return PartSummary(number, rows.num_rows, found, digest, dict(failures), is_classified)
+    kind = next((kind for name, kind in KINDS.items() if name in rows.column_names), None)
+    digest = hashlib.sha256(body).hexdigest()
+    return PartSummary(number, rows.num_rows, found, digest, dict(failures), kind)
 
 
 def publish(
@@ -165,8 +169,8 @@ def success_manifest(record: JobRecord, summaries: list[PartSummary], *, names: 
     failures: Counter[str] = Counter()
     for summary in summaries:
         failures.update(summary.failures)
-    is_classified = any(summary.is_classified for summary in summaries)
-    found_as = CLASSIFIED if is_classified else FOUND.get(record.job, "detections")
+    kind = next((summary.kind for summary in summaries if summary.kind), None)
+    found_as = kind or FOUND.get(record.job, "detections")
     return {
         "schema_version": SCHEMA_VERSION,
         "job": record.job,

@@ -145,13 +145,27 @@ class SinkSection(Section):
 
 
 class AnnotateSection(Section):
-    """How raw outputs become detections (see `cvcore.types.DetectOptions`) or `top_k` labels."""
+    """How raw outputs become detections (see `cvcore.types.DetectOptions`), `top_k` labels, or class maps.
+
+    A segmenter looks at images whole, on its canvas, or by tiles at their own scale: `tile` and `overlap` are
+    pixels (see `cvcore.segment.tiles.TileOptions`).
+    """
 
     min_score: Fraction = 0.25
     nms_iou: Fraction = 0.45
     max_detections: Annotated[int, Field(ge=1)] = 100
     top_k: Annotated[int, Field(ge=1)] = 5
+    tile: Annotated[int, Field(ge=16)] | None = None
+    overlap: Annotated[int, Field(ge=0)] = 64
     precision: Precision = "auto"
+
+    @model_validator(mode="after")
+    def _tiles_overlap(self) -> Self:
+        if self.tile is not None and 2 * self.overlap > self.tile:
+            raise ValueError(
+                f"annotate.overlap is {self.overlap} px, more than half of the tile's {self.tile} px"
+            )
+        return self
 
     def detect_options(self) -> DetectOptions:
         return DetectOptions(self.min_score, self.nms_iou, self.max_detections)
@@ -212,10 +226,19 @@ class ExactSpec(PipelineSpec):
 
 
 class AnnotateSpec(PipelineSpec):
-    """Annotate every image, and every frame of every video, below a location: find objects, or classify."""
+    """Annotate every image, and every frame of every video, below a location.
+
+    Objects are found in it, or it is classified, or each of its pixels is: as its model does.
+    """
 
     job: Literal["annotate"] = "annotate"
     annotate: AnnotateSection = AnnotateSection()
+
+    @model_validator(mode="after")
+    def _tiles_are_of_images(self) -> Self:
+        if self.annotate.tile is not None and self.source.media != "images":
+            raise ValueError("annotate.tile is of images alone: set source.media to images")
+        return self
 
     @property
     def precision(self) -> Precision:

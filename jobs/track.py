@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cvcore.errors import SpecError
-from jobs.outcome import RunResult, is_over_limit, refuse_classified
+from jobs.outcome import RunResult, is_over_limit, refuse_without_boxes
 from jobs.plan import Plan, make_job_id
 from jobs.prepare import PREFLIGHT_ATTEMPTS, code_version, find_finished
 from jobs.progress import Listener
@@ -84,7 +84,7 @@ def read_detected(spec: TrackSpec) -> Detected:
         raise SpecError(f"{folder.uri} is a track run: name the run that it tracked, often its detections/")
     if not store.exists(folder.success):
         raise SpecError(f"the run {folder.uri} is not finished: run its command again, then track it")
-    refuse_classified(json.loads(store.read(folder.success))["counts"], folder.uri)
+    refuse_without_boxes(json.loads(store.read(folder.success))["counts"], folder.uri)
     plan = load_plan(folder, store, record)
     if plan.num_image_units == plan.num_units:
         raise SpecError(f"{folder.uri} holds images alone: there is nothing to track without videos")

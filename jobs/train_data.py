@@ -101,7 +101,8 @@ def check_decoded(split: SplitOf[S, D], failures: Mapping[str, int]) -> None:
     """Refuse a split many of whose images are broken, `failures` by why: what is left may be anything."""
     failed, count = sum(failures.values()), len(split.dataset.images)
     if failed > MAX_FAILED_FRACTION * count:
-        looks = "--masks" if isinstance(split.dataset, MaskDataset) else "--images"
+        of_masks = isinstance(split.dataset, MaskDataset) or "mask" in failures
+        looks = "--masks" if of_masks else "--images"
         reasons = ", ".join(f"{number:,} {code}" for code, number in sorted(failures.items()))
         raise SpecError(
             f"{failed:,} of {count:,} images of {split.name} cannot be used ({reasons}): "

@@ -72,11 +72,13 @@ class DetectorRun:
         )
 
     def measured(self, report: DetectorReport) -> tuple[dict[str, float], dict[str, Any]]:
-        found = report.found
-        assert found is not None
+        held_out = report.found
+        assert held_out is not None
+        found, masks = held_out.boxes, held_out.masks
         known = {label: value for label, value in found.per_class_ap50.items() if value == value}
+        of_masks = {} if masks is None else {"mask_ap": masks.ap, "mask_ap50": masks.ap50}
         data = {"images": len(self._train.document["images"]), "failures": dict(self._train.failures)}
-        return {"ap": found.ap, "ap50": found.ap50, "ap75": found.ap75}, {
+        return {"ap": found.ap, "ap50": found.ap50, "ap75": found.ap75, **of_masks}, {
             "per_class_ap50": known,
             "data": data,
         }
@@ -88,7 +90,7 @@ class DetectorRun:
         best = read_best()
         load_into(model, best.state)
         model.finish(self._plain_batches, seed=self.spec.seed)
-        found = evaluate(model.eval(), self._held_out)
+        found = evaluate(model.eval(), self._held_out).boxes
         told = {"epoch_ap50": best.training["held_out"]["ap50"], "ap50": found.ap50, "ap": found.ap}
         return Finished(best, model.state_dict(), told)
 
@@ -109,6 +111,9 @@ def check_detector_data(spec: DetectorTrainSpec) -> None:
             )
     check_splits(spec, train, held_out)
     planned = plan_detector(spec, train.dataset.labels)
+    if planned.learns_masks:
+        for split in (train, held_out):
+            _check_masks(spec, split)
     if spec.anchors == "fit" and not planned.num_anchors:
         raise SpecError(f"{spec.model} has no anchors to fit: leave anchors out")
     if spec.multi_scale and not planned.canvas_step:
@@ -122,12 +127,25 @@ def check_detector_data(spec: DetectorTrainSpec) -> None:
         )
 
 
+def _check_masks(spec: DetectorTrainSpec, split: Split) -> None:
+    """Refuse a split with objects that have no mask; wrong ones are found when they are drawn."""
+    facts = [each for image in split.dataset.images for each in image.attributes if not each.get("crowd")]
+    without = sum(not each.get("segmentation") for each in facts)
+    if without:
+        raise SpecError(
+            f"{spec.model} learns from masks, and {without:,} of the {len(facts):,} objects of {split.name} "
+            "have none: COCO has them as segmentation, YOLO as polygons; other detectors need boxes alone"
+        )
+
+
 def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDetector]:
     """Both datasets on the model's canvas, and the model with its first weights."""
     splits = read_splits(spec)
     labels = splits[0].dataset.labels
     planned = plan_detector(spec, labels)
-    train, held_out = (_samples(split, labels, planned.input_spec) for split in splits)
+    train, held_out = (
+        _samples(split, labels, planned.input_spec, masks=planned.learns_masks) for split in splits
+    )
     for split, dataset in zip(splits, (train, held_out), strict=True):
         check_decoded(split, dataset.failures)
     more: dict[str, Any] = {}
@@ -141,8 +159,8 @@ def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDet
     return train, held_out, model
 
 
-def _samples(split: Split, labels: tuple[str, ...], canvas: InputSpec) -> Dataset:
-    return load_samples(split.dataset, split.source.read_image, labels, canvas)
+def _samples(split: Split, labels: tuple[str, ...], canvas: InputSpec, *, masks: bool) -> Dataset:
+    return load_samples(split.dataset, split.source.read_image, labels, canvas, masks=masks)
 
 
 def plan_detector(spec: DetectorTrainSpec, labels: tuple[str, ...]) -> TrainableDetector:

@@ -21,6 +21,25 @@ from pathlib import Path
 
 ACCESS_KEY = "tests-access"
 SECRET_KEY = "tests-secret"
+MOTO = """
+import sys
+from contextlib import nullcontext
+from threading import Lock
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+)
+from werkzeug.serving import run_simple
+
+app, lock = DomainDispatcherApplication(create_backend_app), Lock()
+
+
+def atomic(environ, start_response):
+    with lock if environ["REQUEST_METHOD"] == "PUT" else nullcontext():
+        return app(environ, start_response)
+
+
+run_simple("127.0.0.1", int(sys.argv[1]), atomic, threaded=True, request_handler=MotoRequestHandler)
+"""
 START_TIMEOUT_S = 60.0
 
 
@@ -56,9 +75,13 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def moto_server(folder: Path) -> Iterator[S3Server]:
-    """moto's in-memory S3, in a process of its own. It accepts any credentials."""
+    """moto's in-memory S3, in a process of its own. It accepts any credentials.
+
+    Writes are made one at a time: it looks and writes in two steps, so that two conditional ones could both
+    be made.
+    """
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-c", MOTO, str(port)]
     with _Daemons(folder) as daemons:
         daemons.start("moto", command)
         url = f"http://127.0.0.1:{port}"

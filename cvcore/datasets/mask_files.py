@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from cvcore.errors import ImageError
 from cvcore.image.limits import DecodeLimits
+from cvcore.ops.masks import decode_rle, segmentation_rle
 
 IGNORED = 255
 """The class id of pixels that are not judged."""
@@ -109,18 +109,5 @@ def draw_instances(
 
 
 def _decoded(shape: Any, *, height: int, width: int) -> npt.NDArray[np.bool_]:
-    try:
-        if isinstance(shape, Mapping):
-            size, counts = list(shape["size"]), shape["counts"]
-            if size != [height, width]:
-                raise ValueError(f"an RLE of {height} x {width} pixels is needed, this one is of {size}")
-            if isinstance(counts, list):
-                rle = coco_mask.frPyObjects(dict(shape), height, width)
-            else:
-                rle = {"size": size, "counts": counts}
-        else:
-            rle = coco_mask.merge(coco_mask.frPyObjects([list(part) for part in shape], height, width))
-        mask: npt.NDArray[np.bool_] = coco_mask.decode(rle).astype(bool)
-    except (KeyError, TypeError, IndexError, OverflowError) as error:
-        raise ValueError(f"this is no segmentation: {str(shape)[:100]}") from error
-    return mask
+    rle = segmentation_rle(shape, height=height, width=width)
+    return decode_rle(rle, height=height, width=width)

@@ -122,6 +122,7 @@ class TrainableDetector(Detector):
             alone.
         augmentation: steps of its training views unless a run says otherwise, as its paper has them.
         backbone_parts: where the names of the parameters begin that stand for a classifier's.
+        learns_masks: whether its truth has masks, and a dataset has to have them.
     """
 
     config: dict[str, Any]
@@ -130,6 +131,7 @@ class TrainableDetector(Detector):
     finishes: bool = False
     augmentation: tuple[Augmentation, ...] = ("flip",)
     backbone_parts: tuple[str, ...] = ("trunk",)
+    learns_masks: bool = False
 
     @abstractmethod
     def losses(self, images: Any, truth: Truth) -> dict[str, Tensor]:

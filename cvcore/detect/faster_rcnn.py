@@ -7,6 +7,7 @@ and no gradient goes through their coordinates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,17 +28,25 @@ from cvcore.detect.region_head import (
     decode_regions,
     in_order,
 )
-from cvcore.detect.region_loss import RegionLossOptions, region_loss, sample_regions
-from cvcore.detect.truth import PaddedTruth, Truth
+from cvcore.detect.region_loss import RegionLossOptions, RegionTargets, region_loss, sample_regions
+from cvcore.detect.truth import Truth
 from cvcore.image.fit import Fit
 from cvcore.image.normalize import imagenet_floats
-from cvcore.ops.padding import PaddedBoxes
 from cvcore.propose.rpn import RATIOS, SIZES, Rpn, anchor_shapes, inside_image, propose_regions
 from cvcore.propose.rpn_loss import RpnLossOptions, rpn_loss, sample_anchors
 from cvcore.types import Detections, DetectOptions, InputSpec
 
 # The authors' code lets 6,000 candidates compete for 300 proposals, and 12,000 for 2,000 in training.
 _CANDIDATES, _TRAINING_CANDIDATES = 20, 6
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a training step of a batch gives: terms of the loss, the map, and the sampled regions."""
+
+    terms: dict[str, Tensor]
+    features: Tensor
+    regions: RegionTargets
 
 
 class FasterRcnn(TrainableDetector):
@@ -76,21 +85,24 @@ class FasterRcnn(TrainableDetector):
         """Scores and offsets of each image's best proposals; images of one size run together."""
         indices, parts = [], []
         for own, batch in same_size_batches(images):
-            features = self.trunk.last_map(batch)
-            scores, offsets = self.rpn(features)
-            height, width = batch.shape[-2:]
-            regions = propose_regions(
-                scores,
-                offsets,
-                self.rpn.anchors(features),
-                height=height,
-                width=width,
-                candidates=_CANDIDATES * self.proposals,
-                proposals=self.proposals,
-            )
             indices.append(own)
-            parts.append(self.head.padded(features, regions, all_finite(scores, offsets)))
+            features = self.trunk.last_map(batch)
+            parts.append(self.find_regions(features, height=batch.shape[2], width=batch.shape[3]))
         return in_order(indices, parts)
+
+    def find_regions(self, features: Tensor, *, height: int, width: int) -> RegionOutputs:
+        """The same from a map, (B, C, h, w), of images of that size in pixels."""
+        scores, offsets = self.rpn(features)
+        regions = propose_regions(
+            scores,
+            offsets,
+            self.rpn.anchors(features),
+            height=height,
+            width=width,
+            candidates=_CANDIDATES * self.proposals,
+            proposals=self.proposals,
+        )
+        return self.head.padded(features, regions, all_finite(scores, offsets))
 
     def count_boxes(self, images: Sequence[Tensor]) -> int:
         """See `Detector.count_boxes`: the anchors that compete for proposals."""
@@ -103,6 +115,11 @@ class FasterRcnn(TrainableDetector):
 
     def losses(self, images: Sequence[Tensor], truth: Truth) -> dict[str, Tensor]:
         """See `TrainableDetector.losses`: the proposal network's two terms and the head's two."""
+        terms = self.learn(images, truth).terms
+        return {"total": torch.stack([*terms.values()]).sum(), **terms}
+
+    def learn(self, images: Sequence[Tensor], truth: Truth) -> Learned:
+        """The terms of the loss, and what further branches learn from; see `losses`."""
         batch = torch.stack(list(images))
         padded = truth.padded(len(batch))
         features = self.trunk.last_map(batch)
@@ -124,16 +141,11 @@ class FasterRcnn(TrainableDetector):
             candidates=_TRAINING_CANDIDATES * self.training_proposals,
             proposals=self.training_proposals,
         )
-        classes, box = self._region_losses(features, proposals, padded)
+        regions = sample_regions(proposals, padded, self.region_options)
+        logits, refined = self.head(features, regions.boxes, regions.image_index)
+        classes, box = region_loss(logits, refined, regions, coder=CODER, options=self.region_options)
         terms = {"objectness": objectness, "proposal_box": proposal_box, "classes": classes, "box": box}
-        return {"total": objectness + proposal_box + classes + box, **terms}
-
-    def _region_losses(
-        self, features: Tensor, proposals: PaddedBoxes, truth: PaddedTruth
-    ) -> tuple[Tensor, Tensor]:
-        regions = sample_regions(proposals, truth, self.region_options)
-        logits, offsets = self.head(features, regions.boxes, regions.image_index)
-        return region_loss(logits, offsets, regions, coder=CODER, options=self.region_options)
+        return Learned(terms, features, regions)
 
     def load_backbone(self, state: Mapping[str, Tensor], *, name: str) -> None:
         """Start from a classifier: the trunk, and fc6 and fc7 of a VGG16 where their shapes fit.

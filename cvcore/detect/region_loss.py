@@ -46,12 +46,14 @@ class RegionTargets:
         image_index: (R,) int64.
         classes: (R,) int64, label ids from 1; 0 is the background.
         wanted: (R, 4) xyxy, the ground truth overlapped most; of no meaning for background.
+        places: (R,) int64, which of its image's that is, likewise.
     """
 
     boxes: Tensor
     image_index: Tensor
     classes: Tensor
     wanted: Tensor
+    places: Tensor
 
 
 @torch.no_grad()
@@ -68,7 +70,7 @@ def sample_regions(proposals: PaddedBoxes, truth: PaddedTruth, options: RegionLo
     image, place = torch.nonzero(foreground | background, as_tuple=True)
     own = matched[image, place]
     classes = torch.where(foreground[image, place], truth.label_ids[image, own] + 1, 0)
-    return RegionTargets(regions.boxes[image, place], image, classes, truth.boxes[image, own])
+    return RegionTargets(regions.boxes[image, place], image, classes, truth.boxes[image, own], own)
 
 
 def region_loss(

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 from cvcore.detect.base import Detector
+from cvcore.detect.pasting import paste_masks
 from cvcore.detect.torchvision_ssd import float_shapes
 from cvcore.image.fit import Fit, clip_boxes
 from cvcore.ops.box_coder import BoxCoder
@@ -22,7 +22,6 @@ from cvcore.types import Detections, DetectOptions, InputSpec
 # Boxes with a shorter side are dropped before suppression, pixels.
 _SMALLEST_SIDE_PX = 1e-2
 _FINEST_STRIDE = 4
-_MASK_THRESHOLD = 0.5
 
 RawImage = dict[str, Any]
 
@@ -144,10 +143,4 @@ class TorchvisionRcnn(Detector):
         small = (
             logits[torch.arange(len(found), device=logits.device), found.label_ids, None].float().sigmoid()
         )
-        boxes = clip_boxes(fit.to_source(found.boxes), height=fit.source_height, width=fit.source_width)
-        size = (fit.source_height, fit.source_width)
-        # One by one, since the pasted probabilities of a hundred large masks would fill the memory.
-        masks = torch.empty((len(found), *size), dtype=torch.bool, device=small.device)
-        for mask, probabilities, box in zip(masks, small, boxes, strict=True):
-            mask.copy_(paste_masks_in_image(probabilities[None], box[None], size)[0, 0] > _MASK_THRESHOLD)
-        return masks
+        return paste_masks(small[:, 0], found.boxes, fit)

@@ -19,11 +19,13 @@ class Truth:
         boxes: (N, 4) float32, xyxy, canvas pixels.
         label_ids: (N,) int64.
         image_index: (N,) int64, which image of the batch each box is in.
+        masks: (N, H, W) uint8 on the canvas, 1 inside of each object; None for models without masks.
     """
 
     boxes: Tensor
     label_ids: Tensor
     image_index: Tensor
+    masks: Tensor | None = None
 
     def __post_init__(self) -> None:
         n = self.boxes.shape[0]
@@ -32,18 +34,29 @@ class Truth:
                 f"ground truth disagrees in shape: boxes {tuple(self.boxes.shape)}, label_ids "
                 f"{tuple(self.label_ids.shape)}, image_index {tuple(self.image_index.shape)}"
             )
+        if self.masks is not None and (self.masks.dim() != 3 or self.masks.shape[0] != n):
+            raise ValueError(f"ground truth disagrees: {n} boxes, masks of shape {tuple(self.masks.shape)}")
 
     def to(self, device: torch.device) -> Truth:
         """The same on another device."""
-        return Truth(self.boxes.to(device), self.label_ids.to(device), self.image_index.to(device))
+        masks = None if self.masks is None else self.masks.to(device)
+        return Truth(self.boxes.to(device), self.label_ids.to(device), self.image_index.to(device), masks)
 
     def of_images(self, num_images: int) -> list[Truth]:
         """One for each image of the batch, image by image; `image_index` becomes 0."""
         each = []
         for image in range(num_images):
             own = self.image_index == image
-            each.append(Truth(self.boxes[own], self.label_ids[own], torch.zeros_like(self.image_index[own])))
+            masks = None if self.masks is None else self.masks[own]
+            zeros = torch.zeros_like(self.image_index[own])
+            each.append(Truth(self.boxes[own], self.label_ids[own], zeros, masks))
         return each
+
+    def rows(self, images: Tensor, places: Tensor) -> Tensor:
+        """(R,) rows of this truth, of (R,) images and places in them as `padded` lays them out."""
+        order = self.image_index.argsort(stable=True)
+        counts = torch.bincount(self.image_index, minlength=int(images.max()) + 1 if len(images) else 0)
+        return order[(counts.cumsum(0) - counts)[images] + places]
 
     def padded(self, num_images: int) -> PaddedTruth:
         """The same as one row an image, as long as the fullest needs; at least one place."""

@@ -61,7 +61,7 @@ def evaluate_detections(
         ground_truth: a COCO instances document, or the path of its JSON. It is not changed.
         detections: COCO results: `image_id`, `category_id`, `score`, and `bbox` (xywh, pixels) or
             `segmentation` (RLE). None at all is allowed.
-        iou_type: whether boxes or masks are compared.
+        iou_type: whether boxes or masks are compared. Of masks, the area decides on the size, not the box's.
 
     Raises:
         ValueError: if a detection names an image that the ground truth does not have.
@@ -73,7 +73,9 @@ def evaluate_detections(
         raise ValueError(f"detections name images that the ground truth does not have: {strangers[:5]}")
     names = {c["id"]: str(c["name"]) for c in truth.loadCats(truth.getCatIds())}
     with contextlib.redirect_stdout(io.StringIO()):
-        found = truth.loadRes([dict(d) for d in detections]) if detections else _no_results(truth)
+        found = (
+            truth.loadRes([_result(d, iou_type) for d in detections]) if detections else _no_results(truth)
+        )
         evaluation = COCOeval(truth, found, iou_type)
         evaluation.evaluate()
         evaluation.accumulate()
@@ -115,6 +117,11 @@ def _quiet_coco(ground_truth: Mapping[str, Any] | Path) -> COCO:
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
+
+
+def _result(detection: Mapping[str, Any], iou_type: IouType) -> dict[str, Any]:
+    """A copy, as pycocotools writes into it; where there is a box, it takes that one's area."""
+    return {k: v for k, v in detection.items() if iou_type == "bbox" or k != "bbox"}
 
 
 def _no_results(truth: COCO) -> COCO:

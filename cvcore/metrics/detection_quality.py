@@ -10,6 +10,7 @@ from cvcore.metrics.box_tables import make_tables
 from cvcore.metrics.confusion import ConfusionMatrix, confusion_matrix
 from cvcore.metrics.detection import DetectionMetrics, evaluate_detections
 from cvcore.metrics.detection_errors import DetectionErrors, detection_errors
+from cvcore.metrics.mask_quality import MaskQuality, assess_masks
 from cvcore.metrics.precision_recall import OperatingPoint, PrPoint, best_f1, curve_points
 from cvcore.metrics.voc import VocMetrics, class_curves, judge, voc_metrics
 
@@ -26,6 +27,7 @@ class DetectionQuality:
         num_objects: of each label, difficult ones and crowds apart.
         confusion: which classes are taken for which.
         errors: the kinds of errors, and the worst.
+        masks: of results with masks; None of others.
     """
 
     metrics: DetectionMetrics
@@ -35,6 +37,7 @@ class DetectionQuality:
     num_objects: dict[str, int]
     confusion: ConfusionMatrix
     errors: DetectionErrors
+    masks: MaskQuality | None = None
 
 
 def assess_detections(
@@ -51,6 +54,7 @@ def assess_detections(
         ValueError: if a result names an image that the document does not have.
     """
     metrics = evaluate_detections(document, results)
+    with_masks = any("segmentation" in result for result in results)
     tables = make_tables(document, results)
     judgement = judge(tables.truth, tables.found)
     curves = class_curves(tables, judgement)
@@ -62,4 +66,5 @@ def assess_detections(
         num_objects={label: curve.num_objects for label, curve in curves.items()},
         confusion=confusion_matrix(tables, min_score=min_score),
         errors=detection_errors(tables, judgement, min_score=min_score),
+        masks=assess_masks(document, results) if with_masks else None,
     )

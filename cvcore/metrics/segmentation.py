@@ -62,24 +62,27 @@ class SegmentationScores:
         self._boundary_sums = np.zeros(num_classes)
         self._boundary_counts = np.zeros(num_classes, np.int64)
 
-    def add(self, truth: Map, found: Map) -> None:
-        """Add an image: (H, W) class ids each.
+    def add(self, truth: Map, found: Map) -> Counts:
+        """Add an image: (H, W) class ids each. Returns its own confusion matrix.
 
         Raises:
             ValueError: for maps that differ in size, or class ids that are not of the classes.
         """
-        self.counts += confusion_matrix(truth, found, len(self.counts))
+        own = confusion_matrix(truth, found, len(self.counts))
+        self.counts += own
         scores = boundary_f1(truth, found, len(self.counts), ignored=IGNORED, tolerance_px=self._tolerance_px)
         known = ~np.isnan(scores)
         self._boundary_sums[known] += scores[known]
         self._boundary_counts += known
+        return own
 
     def result(self) -> SegmentationMetrics:
         """What the images so far say."""
         counts = self.counts.astype(float)
         right, truth, found = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+        iou = class_ious(self.counts)
         with np.errstate(divide="ignore", invalid="ignore"):
-            accuracy, iou = right / truth, right / (truth + found - right)
+            accuracy = right / truth
             dice = 2 * right / (truth + found)
             boundaries = self._boundary_sums / self._boundary_counts
             total = counts.sum()
@@ -115,6 +118,19 @@ def confusion_matrix(truth: Map, found: Map, num_classes: int) -> Counts:
             )
     flat = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
     return flat.reshape(num_classes, num_classes)
+
+
+def class_ious(counts: Counts) -> npt.NDArray[np.float64]:
+    """Intersection over union of each class, (C,), of a confusion matrix; NaN for a class that is nowhere."""
+    right = np.diag(counts).astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ious: npt.NDArray[np.float64] = right / (counts.sum(axis=1) + counts.sum(axis=0) - right)
+    return ious
+
+
+def mean_iou(counts: Counts) -> float:
+    """The mean of `class_ious` over the classes that are somewhere; NaN of no pixel."""
+    return _mean(class_ious(counts))
 
 
 def evaluate_maps(

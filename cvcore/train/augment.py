@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 from cvcore.image.fit import clip_boxes
 from cvcore.train.draws import DrawsFrom
 from cvcore.train.mosaic import NUM_TILES, mosaic
-from cvcore.train.transforms import IouCrop, Jitter, Regions, Turn
+from cvcore.train.transforms import Instances, IouCrop, Jitter, Regions, Resize, Turn
 from cvcore.train.views import View, large_enough
 from cvcore.types import Augmentation
 
@@ -151,11 +151,13 @@ def _colours(options: AugmentOptions) -> list[Any]:
 def _moves(options: AugmentOptions, *, height: int, width: int) -> list[Any]:
     steps: list[Any] = []
     if "zoom" in options.steps:
-        steps.append(v2.RandomZoomOut(fill=options.fill, side_range=_ZOOM_OUT))
+        steps.append(
+            v2.RandomZoomOut(fill={tv_tensors.Image: options.fill, "others": 0}, side_range=_ZOOM_OUT)
+        )
     if "crop" in options.steps:
         steps.append(IouCrop())
     if steps:
-        steps.append(v2.Resize((height, width)))
+        steps.append(Resize((height, width)))
     if "jitter" in options.steps:
         steps.append(
             Jitter(
@@ -172,22 +174,24 @@ def _moves(options: AugmentOptions, *, height: int, width: int) -> list[Any]:
     return steps
 
 
-def _wrapped(view: View) -> tuple[Any, Tensor, Any]:
+def _wrapped(view: View) -> tuple[Any, Tensor, Any, Any]:
     size = view.canvas.shape[:2]
     boxes = tv_tensors.BoundingBoxes(view.boxes, format="XYXY", canvas_size=size)
-    if view.proposals is None:
-        return boxes, view.label_ids, None
-    return boxes, view.label_ids, Regions(view.proposals, format="XYXY", canvas_size=size)
+    regions = None if view.proposals is None else Regions(view.proposals, format="XYXY", canvas_size=size)
+    return boxes, view.label_ids, regions, None if view.masks is None else Instances(view.masks)
 
 
-def _unwrapped(image: Any, boxes: Any, label_ids: Tensor, proposals: Any) -> View:
-    canvas = _pixels(image)
+def _unwrapped(image: Any, boxes: Any, label_ids: Tensor, proposals: Any, masks: Any) -> View:
     own = _clipped(boxes)
-    kept = large_enough(own)
-    if proposals is None:
-        return View(canvas, own[kept], label_ids[kept])
-    regions = _clipped(proposals)
-    return View(canvas, own[kept], label_ids[kept], regions[large_enough(regions)])
+    regions = None if proposals is None else _clipped(proposals)
+    view = View(
+        _pixels(image),
+        own,
+        label_ids,
+        None if regions is None else regions[large_enough(regions)],
+        None if masks is None else masks.as_subclass(Tensor),
+    )
+    return view.with_objects(large_enough(own))
 
 
 def _pixels(image: Any) -> npt.NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cvcore.detect.truth import Truth
+from cvcore.ops.masks import decode_rle
 from cvcore.train.augment import AugmentOptions, augment
 from cvcore.train.mosaic import NUM_TILES
 from cvcore.train.samples import Sample
@@ -57,10 +58,16 @@ def collate(views: Sequence[View]) -> Batch:
         torch.cat([view.boxes for view in views]),
         torch.cat([view.label_ids for view in views]),
         torch.repeat_interleave(torch.arange(len(views)), counts),
+        _joined_masks(views),
     )
     if any(view.proposals is None for view in views):
         return Batch(canvases, truth)
     return Batch(canvases, truth, tuple(view.proposals for view in views if view.proposals is not None))
+
+
+def _joined_masks(views: Sequence[View]) -> Tensor | None:
+    masks = [view.masks for view in views if view.masks is not None]
+    return torch.cat(masks) if len(masks) == len(views) else None
 
 
 def resized(batch: Batch, size: int) -> Batch:
@@ -71,14 +78,24 @@ def resized(batch: Batch, size: int) -> Batch:
     planes = batch.canvases.permute(0, 3, 1, 2)
     planes = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True)
     scale = batch.truth.boxes.new_tensor([size / width, size / height]).repeat(2)
-    truth = Truth(batch.truth.boxes * scale, batch.truth.label_ids, batch.truth.image_index)
+    masks = batch.truth.masks
+    if masks is not None:
+        masks = F.interpolate(masks[None], size=(size, size), mode="nearest-exact")[0]
+    truth = Truth(batch.truth.boxes * scale, batch.truth.label_ids, batch.truth.image_index, masks)
     proposals = None if batch.proposals is None else tuple(boxes * scale for boxes in batch.proposals)
     return Batch(planes.permute(0, 2, 3, 1).contiguous(), truth, proposals)
 
 
 def plain_view(sample: Sample) -> View:
     """The sample as it is."""
-    return View(sample.canvas, sample.boxes, sample.label_ids, sample.proposals)
+    masks = None
+    if sample.masks is not None:
+        height, width = sample.canvas.shape[:2]
+        drawn = np.zeros((len(sample.masks), height, width), np.uint8)
+        for mask, rle in zip(drawn, sample.masks, strict=True):
+            mask[:] = decode_rle(rle, height=height, width=width)
+        masks = torch.from_numpy(drawn)
+    return View(sample.canvas, sample.boxes, sample.label_ids, sample.proposals, masks)
 
 
 def sample_view(

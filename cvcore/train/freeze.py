@@ -53,6 +53,11 @@ def _names_of(model: TrainableDetector | Segmenter, part: str, names: list[str])
         return _before_convolution(model, int(part))
     prefixes = model.backbone_parts if part == BACKBONE else (part,)
     found = {name for name in names if any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)}
+    if not found and part == BACKBONE:
+        raise ModelError(
+            f"the {type(model).__name__} has no backbone to freeze: say a number of convolutions, or where "
+            f"parameters' names begin: {', '.join(sorted({name.partition('.')[0] for name in names}))}"
+        )
     if not found:
         parts = sorted({name.partition(".")[0] for name in names})
         hint = did_you_mean(part, [BACKBONE, *parts])

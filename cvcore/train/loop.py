@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from cvcore.detect.base import Detector, ProposalDetector, TrainableDetector
 from cvcore.metrics.detection import DetectionMetrics, evaluate_detections
+from cvcore.metrics.mask_quality import assess_masks
+from cvcore.ops.masks import encode_rle
 from cvcore.train.batches import Batch
 from cvcore.train.progress import Terms
 from cvcore.train.samples import Dataset, Sample
@@ -56,7 +59,20 @@ def detector_loss(
     return compute
 
 
-def evaluate(model: Detector, dataset: Dataset, *, batch_size: int = 16) -> DetectionMetrics:
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """COCO metrics of boxes, and of masks where the model learns them."""
+
+    boxes: DetectionMetrics
+    masks: DetectionMetrics | None = None
+
+    @property
+    def score(self) -> float:
+        """What the best epoch is chosen by: the average precision at an IoU of 0.5, of masks if there are."""
+        return (self.masks or self.boxes).ap50
+
+
+def evaluate(model: Detector, dataset: Dataset, *, batch_size: int = 16) -> HeldOut:
     """COCO metrics of `model`, which must be in eval mode, on every sample of `dataset`."""
     device = next(model.parameters()).device
     found: list[dict[str, Any]] = []
@@ -65,14 +81,9 @@ def evaluate(model: Detector, dataset: Dataset, *, batch_size: int = 16) -> Dete
         canvases = torch.stack([torch.from_numpy(sample.canvas) for sample in samples]).to(device)
         results = _predict(model, canvases, samples)
         for sample, detections in zip(samples, results, strict=True):
-            found += coco_results(
-                sample.image_id,
-                detections.boxes,
-                detections.scores,
-                detections.label_ids,
-                category_ids=dataset.category_ids,
-            )
-    return evaluate_detections(dataset.document, found)
+            found += coco_results(sample.image_id, detections, category_ids=dataset.category_ids)
+    boxes = evaluate_detections(dataset.document, found)
+    return HeldOut(boxes, assess_masks(dataset.document, found).metrics if model.makes_masks else None)
 
 
 @torch.inference_mode()
@@ -84,12 +95,10 @@ def _predict(model: Detector, canvases: Tensor, samples: Sequence[Sample]) -> li
     return model.postprocess(model(model.preprocess(canvases, fits, proposals)), fits, EVALUATION)
 
 
-def coco_results(
-    image_id: int, boxes: Tensor, scores: Tensor, label_ids: Tensor, *, category_ids: tuple[int, ...]
-) -> list[dict[str, Any]]:
-    """COCO result entries of one image: (N, 4) xyxy boxes become xywh."""
-    rows = zip(boxes.tolist(), scores.tolist(), label_ids.tolist(), strict=True)
-    return [
+def coco_results(image_id: int, found: Detections, *, category_ids: tuple[int, ...]) -> list[dict[str, Any]]:
+    """COCO result entries of one image: (N, 4) xyxy boxes become xywh, masks RLE."""
+    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.label_ids.tolist(), strict=True)
+    entries: list[dict[str, Any]] = [
         {
             "image_id": image_id,
             "category_id": category_ids[label_id],
@@ -98,3 +107,7 @@ def coco_results(
         }
         for (x1, y1, x2, y2), score, label_id in rows
     ]
+    if found.masks is not None:
+        for entry, rle in zip(entries, encode_rle(found.masks.cpu().numpy()), strict=True):
+            entry["segmentation"] = rle
+    return entries

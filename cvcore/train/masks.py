@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from cvcore.datasets.mask_files import IGNORED, Mask
@@ -19,6 +18,7 @@ from cvcore.image.decode import decode_to_canvas
 from cvcore.image.fit import Fit
 from cvcore.train.augment import AugmentOptions, augment_mask
 from cvcore.train.batches import ALONE, Shard, steps_per_epoch
+from cvcore.train.drawn_masks import draw_mask
 from cvcore.types import InputSpec
 
 
@@ -85,17 +85,10 @@ def load_mask_samples(
         if truth is None:
             failures["mask"] += 1
             continue
-        samples.append(MaskSample(record.name, drawn.canvas, draw_mask(truth, fit, spec), fit, truth))
+        samples.append(
+            MaskSample(record.name, drawn.canvas, draw_mask(truth, fit, spec, outside=IGNORED), fit, truth)
+        )
     return MaskSamples(tuple(samples), tuple(labels), dict(failures))
-
-
-def draw_mask(truth: Mask, fit: Fit, spec: InputSpec) -> Mask:
-    """Class ids on the canvas: each pixel has that of the nearest of the image; 255 beyond it."""
-    canvas = np.full((spec.height, spec.width), IGNORED, np.uint8)
-    size = (fit.content_width, fit.content_height)
-    scaled = np.asarray(Image.fromarray(truth).resize(size, Image.Resampling.NEAREST))
-    canvas[fit.top : fit.top + fit.content_height, fit.left : fit.left + fit.content_width] = scaled
-    return canvas
 
 
 def mask_batches(

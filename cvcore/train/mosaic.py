@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from cvcore.train.transforms import NEAREST
 from cvcore.train.views import View, large_enough, moved_boxes
 
 NUM_TILES = 4
@@ -40,13 +41,19 @@ def mosaic(views: Sequence[View], rng: np.random.Generator, *, min_visible: floa
     placed = [
         _place(view, frame, canvas, rng, min_visible) for view, frame in zip(views, frames, strict=True)
     ]
-    proposals = [tile.proposals for tile in placed if tile.proposals is not None]
     return View(
         canvas,
         torch.cat([tile.boxes for tile in placed]),
         torch.cat([tile.label_ids for tile in placed]),
-        torch.cat(proposals) if len(proposals) == len(placed) else None,
+        _all([tile.proposals for tile in placed]),
+        _all([tile.masks for tile in placed]),
     )
+
+
+def _all(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """One after the other, where each view has some."""
+    there = [part for part in parts if part is not None]
+    return torch.cat(there) if len(there) == len(parts) else None
 
 
 def _place(
@@ -70,8 +77,13 @@ def _place(
         return moved_boxes(boxes, scales, shift, frame, min_visible)
 
     boxes = moved(view.boxes)
-    kept = large_enough(boxes)
     proposals = None if view.proposals is None else moved(view.proposals)
     if proposals is not None:
         proposals = proposals[large_enough(proposals)]
-    return View(view.canvas, boxes[kept], view.label_ids[kept], proposals)
+    masks = None
+    if view.masks is not None:
+        masks = torch.zeros_like(view.masks)
+        crop = view.masks[:, crop_y : crop_y + crop_h, crop_x : crop_x + crop_w]
+        masks[:, top:bottom, left:right] = F.resize(crop, [high, wide], NEAREST)
+    placed = View(view.canvas, boxes, view.label_ids, proposals, masks)
+    return placed.with_objects(large_enough(boxes))

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cvcore.metrics.detection import DetectionMetrics
 from cvcore.train.augment import AugmentOptions
 from cvcore.train.batches import ALONE, Batch, Shard, epoch_batches
 from cvcore.train.epochs import START, EpochReport, ShareScore, Standing, only_worker, run_view_epochs
-from cvcore.train.loop import evaluate
+from cvcore.train.loop import HeldOut, evaluate
 from cvcore.train.progress import Progress
 from cvcore.train.samples import Dataset
 
-DetectorReport = EpochReport[DetectionMetrics]
+DetectorReport = EpochReport[HeldOut]
 
 AUGMENT = AugmentOptions()
 
@@ -67,9 +66,9 @@ def detector_epochs(
             shard=shard,
         )
 
-    def measure() -> tuple[float, DetectionMetrics]:
-        metrics = evaluate(progress.average.model, held_out)
-        return metrics.ap50, metrics
+    def measure() -> tuple[float, HeldOut]:
+        found = evaluate(progress.average.model, held_out)
+        return found.score, found
 
     return run_view_epochs(
         progress,

@@ -17,6 +17,8 @@ from cvcore.datasets.records import BoxDataset, ImageRecord
 from cvcore.errors import ImageError, SpecError
 from cvcore.image.decode import decode_to_canvas
 from cvcore.image.fit import Fit
+from cvcore.ops.masks import Rle, decode_rle, encode_rle, segmentation_rle
+from cvcore.train.drawn_masks import draw_mask
 from cvcore.types import InputSpec
 
 ReadFile = Callable[[str], bytes]
@@ -34,6 +36,7 @@ class Sample:
         boxes: (N, 4) float32, xyxy, canvas pixels.
         label_ids: (N,) int64, indices into the model's labels.
         proposals: (P, 4) float32, xyxy, canvas pixels, best first; None where the model needs none.
+        masks: an RLE for each box, of the canvas's size; None where the model does not learn from them.
     """
 
     image_id: int
@@ -42,6 +45,7 @@ class Sample:
     boxes: Tensor
     label_ids: Tensor
     proposals: Tensor | None = None
+    masks: tuple[Rle, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,12 @@ class Dataset:
 
 
 def load_samples(
-    dataset: BoxDataset, read_image: ReadFile, labels: Sequence[str], spec: InputSpec
+    dataset: BoxDataset, read_image: ReadFile, labels: Sequence[str], spec: InputSpec, *, masks: bool = False
 ) -> Dataset:
     """All samples of a dataset; see `iter_samples`."""
     document = coco_document(dataset)
     failures: Counter[str] = Counter()
-    samples = tuple(iter_samples(dataset, document, read_image, labels, spec, failures))
+    samples = tuple(iter_samples(dataset, document, read_image, labels, spec, failures, masks=masks))
     return Dataset(samples, document, category_ids(document, labels), dict(failures))
 
 
@@ -78,6 +82,8 @@ def iter_samples(
     labels: Sequence[str],
     spec: InputSpec,
     failures: Counter[str],
+    *,
+    masks: bool = False,
 ) -> Iterator[Sample]:
     """Read the images of a dataset one by one, fitted to `spec`'s canvas; what cannot be decoded is counted.
 
@@ -90,6 +96,7 @@ def iter_samples(
         labels: of the model.
         spec: the canvas.
         failures: counts, by why, the images that are left out.
+        masks: whether objects' masks are read too; an image with an object that has none is left out.
 
     Raises:
         SpecError: if the dataset has labels that are none of `labels`.
@@ -102,7 +109,7 @@ def iter_samples(
     own_ids = [labels.index(name) for name in dataset.labels]
     for record, image in zip(dataset.images, document["images"], strict=True):
         try:
-            sample = _load(read_image, record, int(image["id"]), own_ids, spec)
+            sample = _load(read_image, record, int(image["id"]), own_ids, spec, masks=masks)
         except ImageError as error:
             failures[error.code] += 1
             continue
@@ -116,10 +123,30 @@ def category_ids(document: Mapping[str, Any], labels: Sequence[str]) -> tuple[in
 
 
 def _load(
-    read_image: ReadFile, record: ImageRecord, image_id: int, own_ids: Sequence[int], spec: InputSpec
+    read_image: ReadFile,
+    record: ImageRecord,
+    image_id: int,
+    own_ids: Sequence[int],
+    spec: InputSpec,
+    *,
+    masks: bool,
 ) -> Sample:
     drawn = decode_to_canvas(read_image(record.name), spec, name=record.name)
     chosen = [k for k, facts in enumerate(record.attributes) if not facts.get("crowd")]
     boxes = torch.from_numpy(record.boxes[chosen]).float()
     label_ids = torch.tensor([own_ids[k] for k in record.label_ids[chosen].tolist()], dtype=torch.int64)
-    return Sample(image_id, drawn.canvas, drawn.fit, drawn.fit.to_canvas(boxes), label_ids)
+    drawn_masks = None
+    if masks:
+        facts = [record.attributes[k] for k in chosen]
+        drawn_masks = tuple(_canvas_mask(each, drawn.fit, spec, record.name) for each in facts)
+    return Sample(image_id, drawn.canvas, drawn.fit, drawn.fit.to_canvas(boxes), label_ids, masks=drawn_masks)
+
+
+def _canvas_mask(facts: Mapping[str, Any], fit: Fit, spec: InputSpec, name: str) -> Rle:
+    size = {"height": fit.source_height, "width": fit.source_width}
+    try:
+        mask = decode_rle(segmentation_rle(facts.get("segmentation") or (), **size), **size)
+    except ValueError as error:
+        raise ImageError("mask", f"{name}: {error}") from error
+    drawn = draw_mask(mask.astype(np.uint8), fit, spec, outside=0)
+    return encode_rle(drawn[None] > 0)[0]

@@ -25,6 +25,20 @@ class Regions(tv_tensors.BoundingBoxes):  # type: ignore[misc]
     """Boxes of regions that a model is given: carried along, with no say in how a view is chosen."""
 
 
+class Instances(tv_tensors.Mask):  # type: ignore[misc]
+    """Masks of objects, (N, H, W) of 0 and 1: nothing of an object lies outside of the image."""
+
+
+class Resize(v2.Resize):  # type: ignore[misc]
+    """torchvision's, but for masks, which go where the image goes."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if not isinstance(inpt, tv_tensors.Mask):
+            return super().transform(inpt, params)
+        scaled = F.resize(inpt.as_subclass(Tensor)[None], self.size, NEAREST)[0]
+        return tv_tensors.wrap(scaled, like=inpt)
+
+
 class Turn(v2.Transform):  # type: ignore[misc]
     """A turn by quarters on a square canvas, by halves on another; exact in pixels and boxes."""
 
@@ -61,7 +75,7 @@ class Jitter(v2.Transform):  # type: ignore[misc]
     Args:
         min_zoom, max_zoom: range of the scale.
         min_visible: the least share of its area that a box must keep.
-        fill: gray level outside the image; masks have 255 there, which is not judged.
+        fill: gray level outside the image; class maps have 255 there, which is not judged.
     """
 
     def __init__(self, *, min_zoom: float, max_zoom: float, min_visible: float, fill: int) -> None:
@@ -87,7 +101,8 @@ class Jitter(v2.Transform):  # type: ignore[misc]
             return self._placed(inpt, scaled, top=top, left=left, fill=self.fill)
         if isinstance(inpt, tv_tensors.Mask):
             scaled = F.resize(inpt.as_subclass(Tensor)[None], list(size), NEAREST)[0]
-            return self._placed(inpt, scaled, top=top, left=left, fill=IGNORED)
+            outside = 0 if isinstance(inpt, Instances) else IGNORED
+            return self._placed(inpt, scaled, top=top, left=left, fill=outside)
         if isinstance(inpt, tv_tensors.BoundingBoxes):
             height, width = inpt.canvas_size
             scale = torch.tensor([size[1] / width, size[0] / height])

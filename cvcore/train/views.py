@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,19 @@ class View:
         canvas: (H, W, 3) uint8.
         boxes, label_ids: (N, 4) xyxy canvas pixels, (N,) int64.
         proposals: (P, 4) like the boxes, where the model is given regions.
+        masks: (N, H, W) uint8, 1 inside of each object, where the model learns from them.
     """
 
     canvas: npt.NDArray[np.uint8]
     boxes: Tensor
     label_ids: Tensor
     proposals: Tensor | None = None
+    masks: Tensor | None = None
+
+    def with_objects(self, kept: Tensor) -> View:
+        """The same with some of its objects alone, (N,) bool."""
+        masks = None if self.masks is None else self.masks[kept]
+        return replace(self, boxes=self.boxes[kept], label_ids=self.label_ids[kept], masks=masks)
 
 
 def moved_boxes(

@@ -1,5 +1,8 @@
 """COCO: `annotations.json` (instances, with scores) and `results.json`, both written as rows come.
 
+Masks are run lengths in both; asked for polygons, annotations have those, and results, where COCO knows run
+lengths alone, stay as they are.
+
 Further keys of an image are `uri`, `frame_index` and `timestamp_s`; of an annotation `score`, `number` (its
 place among its image's detections in the run, from 0), `track_id` and `interpolated`. Ids count in the run,
 so that they are the same in every export of it. https://cocodataset.org/#format-data
@@ -9,10 +12,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from typing import IO, Any
 
+from cvcore.ops.masks import mask_area
+from cvcore.ops.outlines import mask_polygons
 from jobs.export.rows import ExportRow, Found
-from jobs.export.writer import Facts, Sink, size_of
+from jobs.export.writer import Facts, Sink, found_mask, size_of
 
 DOCUMENT, RESULTS = "annotations.json", "results.json"
 
@@ -20,8 +26,8 @@ DOCUMENT, RESULTS = "annotations.json", "results.json"
 class CocoWriter:
     """Annotations go into the document at once, images aside, since a document lists one after the other."""
 
-    def __init__(self, sink: Sink, facts: Facts) -> None:
-        self._facts, self._index = facts, facts.label_index
+    def __init__(self, sink: Sink, facts: Facts, *, polygons: bool = False) -> None:
+        self._facts, self._index, self._polygons = facts, facts.label_index, polygons
         self._aside = sink.folder / ".images"
         self._document = (sink.folder / DOCUMENT).open("w", encoding="utf-8")
         self._results = (sink.folder / RESULTS).open("w", encoding="utf-8")
@@ -38,15 +44,16 @@ class CocoWriter:
     def add(self, row: ExportRow) -> None:
         assert row.found is not None
         self._write(self._images, [json.dumps(self._image(row))])
-        shared = [self._shared(found, row.ordinal) for found in row.found]
-        self._write(self._results, [f"{{{text}}}" for text in shared])
-        self._write(
-            self._document,
-            [
-                f'{{"id": {found.ordinal}, {text}, {_rest(found)}}}'
-                for text, found in zip(shared, row.found, strict=True)
-            ],
-        )
+        results, annotations = [], []
+        for found in row.found:
+            shared = self._shared(found, row.ordinal)
+            mask = "" if found.mask is None else f', "segmentation": {json.dumps(dict(found.mask))}'
+            results.append(f"{{{shared}{mask}}}")
+            if found.mask is not None and self._polygons:
+                mask = f', "segmentation": {json.dumps(_flat_polygons(found.mask))}'
+            annotations.append(f'{{"id": {found.ordinal}, {shared}{mask}, {_rest(found)}}}')
+        self._write(self._results, results)
+        self._write(self._document, annotations)
 
     def _shared(self, found: Found, image_id: int) -> str:
         """What a result says too. Sides are differences of float32 in float64, which is exact."""
@@ -55,8 +62,6 @@ class CocoWriter:
             f'"image_id": {image_id}, "category_id": {self._index[found.label] + 1}, '
             f'"bbox": [{x0!r}, {y0!r}, {x1 - x0!r}, {y1 - y0!r}]'
         )
-        if found.mask is not None:
-            text += f', "segmentation": {json.dumps(dict(found.mask))}'
         return text if found.score is None else f'{text}, "score": {found.score!r}'
 
     def _image(self, row: ExportRow) -> dict[str, Any]:
@@ -97,6 +102,9 @@ def _area(found: Found) -> float:
     if found.mask is None:
         x0, y0, x1, y1 = found.box
         return (x1 - x0) * (y1 - y0)
-    from pycocotools import mask as coco_mask
+    return float(mask_area(found.mask))
 
-    return float(coco_mask.area({"size": found.mask["size"], "counts": found.mask["counts"].encode()}))
+
+def _flat_polygons(rle: Mapping[str, Any]) -> list[list[float]]:
+    """A polygon a piece, as pycocotools draws it; of none without pixels."""
+    return [[value for point in polygon for value in point] for polygon in mask_polygons(found_mask(rle))]

@@ -8,9 +8,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from cvcore.ops.masks import decode_rle
 from jobs.export.rows import Found
-from jobs.export.writer import Facts
+from jobs.export.writer import Facts, found_mask
 from jobs.visible import visible
 
 ATTRIBUTES = ("score", "number", "track_id", "interpolated")
@@ -79,8 +78,7 @@ def mask_values(found: Found) -> dict[str, Any] | None:
     """
     if found.mask is None:
         return None
-    height, width = found.mask["size"]
-    mask = decode_rle(dict(found.mask), height=height, width=width)
+    mask = found_mask(found.mask)
     if not mask.any():
         return None
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

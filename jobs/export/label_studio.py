@@ -11,9 +11,8 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from cvcore.ops.label_studio_rle import encode_brush
-from cvcore.ops.masks import decode_rle
 from jobs.export.rows import ExportRow, Found
-from jobs.export.writer import Facts, Sink, check_xml_labels, size_of
+from jobs.export.writer import Facts, Sink, check_xml_labels, found_mask, size_of
 
 TASKS, SETUP = "tasks.json", "labeling.xml"
 BOXES, BRUSHES, IMAGE = "label", "brush", "image"
@@ -66,7 +65,7 @@ def _regions(found: Found, size: tuple[int, int]) -> list[dict[str, Any]]:
     name = str(found.number)
     regions = [{"id": name, "type": "rectanglelabels", "from_name": BOXES, "value": box, **shared, **meta}]
     if found.mask is not None:
-        mask = decode_rle(dict(found.mask), height=height, width=width)
+        mask = found_mask(found.mask)
         brush = {"format": "rle", "rle": encode_brush(mask), "brushlabels": [found.label]}
         kind = {"id": f"{name}-mask", "parentID": name, "type": "brushlabels", "from_name": BRUSHES}
         regions.append({**kind, "value": brush, **shared})

@@ -10,6 +10,8 @@ from jobs.export.facts import ALL
 from jobs.export.queue import ORDERS, Order
 from jobs.export.rows import Choice
 
+MASKS = ("rle", "polygons")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -27,6 +29,7 @@ class Options:
         other: another run over the same images, for the order `disagreement`.
         dedup: of a queue, the cosine of two images' embeddings from which the later one is left out.
         embeddings: an embed run over the same images; None for the run's own column.
+        masks: how COCO's annotations have them: `rle` or `polygons`.
     """
 
     choice: Choice = ALL
@@ -39,6 +42,7 @@ class Options:
     other: str | None = None
     dedup: float | None = None
     embeddings: str | None = None
+    masks: str = "rle"
 
     def checked(self, to: str) -> tuple[Order | None, Use]:
         """The order and the use of corrections.
@@ -61,6 +65,7 @@ class Options:
         if order == "disagreement" and use in ("only", "undecided"):
             raise SpecError(f"the order disagreement is of all images: leave --corrections {use} out")
         self._check_dedup(order)
+        self._check_masks(to)
         return order, use
 
     def _order(self, to: str) -> Order | None:
@@ -86,6 +91,15 @@ class Options:
                 f"{did_you_mean(self.corrections, USES)}"
             )
         return use
+
+    def _check_masks(self, to: str) -> None:
+        if self.masks not in MASKS:
+            raise SpecError(
+                f"there is no form of masks {self.masks!r}.{did_you_mean(self.masks, MASKS)} "
+                f"Forms: {', '.join(MASKS)}."
+            )
+        if self.masks != "rle" and to != "coco":
+            raise SpecError(f"coco alone has masks in several forms: leave masks out, {to} has its own")
 
     def _check_dedup(self, order: Order | None) -> None:
         if self.dedup is None:

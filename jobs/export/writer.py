@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from cvcore.errors import SpecError
+from cvcore.ops.masks import decode_rle
 from jobs.export.rows import ExportRow
 from jobs.storage import StorageError
 
@@ -86,6 +91,19 @@ def size_of(row: ExportRow, *, to: str) -> tuple[int, int]:
             f"the run does not know the size of {row.uri}, and {to} needs it: export to coco, csv or mot"
         )
     return row.width, row.height
+
+
+def found_mask(rle: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+    """The mask of a detection, (H, W).
+
+    Raises:
+        StorageError: for what is none: the run was altered.
+    """
+    try:
+        height, width = rle["size"]
+        return decode_rle(rle, height=height, width=width)
+    except ValueError as error:
+        raise StorageError(f"a row holds a mask that is none ({error}): the run was altered") from error
 
 
 def check_xml_labels(labels: tuple[str, ...], *, to: str) -> None:

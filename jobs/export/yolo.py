@@ -12,7 +12,7 @@ from cvcore.datasets.yolo import box_line, label_name, polygon_line
 from cvcore.errors import SpecError
 from cvcore.ops.outlines import joined_outline
 from jobs.export.rows import ExportRow, Found
-from jobs.export.writer import Facts, Sink, size_of
+from jobs.export.writer import Facts, Sink, found_mask, size_of
 
 
 class YoloWriter:
@@ -47,7 +47,7 @@ class YoloWriter:
 
     def _line(self, found: Found, size: tuple[int, int]) -> str:
         label_id = self._index[found.label]
-        outline = [] if found.mask is None else joined_outline(dict(found.mask))
+        outline = [] if found.mask is None else joined_outline(found_mask(found.mask))
         if not outline:
             return box_line(found.box, label_id, size)
         return polygon_line(outline, label_id, size)

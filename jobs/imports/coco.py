@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
 from cvcore.datasets.coco import parse_document
 from cvcore.errors import SpecError
+from cvcore.ops.masks import segmentation_rle
 from jobs.imports.given import Box, Given, GivenBox, Place, number_of, whole
 
 
@@ -56,12 +55,10 @@ def _mask(segmentation: Any, size: tuple[int, int] | None) -> dict[str, Any] | N
     """A segmentation in any of COCO's three forms as compressed RLE; None for none."""
     if not segmentation:
         return None
-    if isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), str):
-        return {"size": list(map(int, segmentation["size"])), "counts": segmentation["counts"]}
     if isinstance(segmentation, dict):
-        made = coco_mask.frPyObjects(segmentation, *segmentation["size"])
+        height, width = map(int, segmentation["size"])
     elif size is None:
         raise ValueError("a polygon needs the width and height of its image")
     else:
-        made = coco_mask.merge(coco_mask.frPyObjects(segmentation, size[1], size[0]))
-    return {"size": list(map(int, made["size"])), "counts": made["counts"].decode("ascii")}
+        width, height = size
+    return segmentation_rle(segmentation, height=height, width=width)

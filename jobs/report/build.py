@@ -14,7 +14,7 @@ from jobs.report.cards import fetch_rows, make_cards
 from jobs.report.gallery import DEFAULT_SIZES, Candidate, ShelfName, make_shelves, offer_all
 from jobs.report.page import PageContent, render_page
 from jobs.report.row_pictures import RowPictures, frame_pictures, run_pictures
-from jobs.report.rows import RowBatch, iter_batches
+from jobs.report.rows import Kind, RowBatch, iter_batches
 from jobs.report.run import Run, read_decoding, read_run
 from jobs.report.statistics import Statistics, measure
 from jobs.report.training import build_training_report, is_training_folder
@@ -25,12 +25,21 @@ REPORT_NAME = "report.html"
 NO_PAGE = {
     "scan": "one scan: name the folder of all, the --out of veedor scan",
     "calibrate": "a calibration: veedor calibrate says what there is to say of it",
-    "segment": "a segment job: its maps are in its rows, and where --maps wrote them",
     "denoise": "a denoise job: its pictures are in its rows, and where --images wrote them",
     "compress": "a compress job, which has codes alone: veedor decompress writes what they stand for",
     "embed": "an embed job, which has vectors alone: make an index of it, and search that",
 }
 """Jobs whose runs have no report of their own, and what to do."""
+
+
+WITHOUT_SHELVES: dict[Kind, tuple[ShelfName, ...]] = {
+    "detections": (),
+    "proposals": ("uncertain",),
+    "labels": ("empty",),
+    "classes": ("uncertain",),
+}
+"""Tabs that say nothing: each classified image has a label, and a share of pixels, or the
+rank of a proposal, is no probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +61,8 @@ def survey_run(run: Run, store: Store, *, sizes: dict[ShelfName, int] | None = N
             offer_all(shelves, batch, part=part, first_row=first_row)
             first_row += len(batch)
     chosen = {shelf.name: shelf.choose() for shelf in shelves}
-    if statistics.is_classified:  # each has a label
-        chosen.pop("empty", None)
+    for name in WITHOUT_SHELVES[statistics.kind]:
+        chosen.pop(name, None)
     return Survey(statistics, chosen)
 
 

@@ -9,16 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from cvcore.datasets.mask_files import read_mask
+from cvcore.errors import ImageError
 from jobs.report.colors import label_color
 from jobs.report.gallery import Candidate
+from jobs.report.map_pictures import map_uri, shrunk
 from jobs.report.pictures import data_uri, draw_mask, encode_jpeg
 from jobs.report.row_pictures import PictureMissing, RowPictures
-from jobs.report.rows import read_rows, with_detections
+from jobs.report.rows import kind_of, read_rows, shares_of, with_detections
 from jobs.storage import Store, base_name
 from jobs.visible import visible
 
 MAX_BOXES = 100
 MAX_MASKS = 30
+MAP_SIDES_PX = (512, 384, 256, 192)
 PICTURE_BYTES = 4 * 2**20
 MASK_BYTES = 2**20
 TEXT_CHARS = 2000
@@ -38,6 +42,7 @@ class Card:
         masks: a mask's box and data URI for each drawn detection, or None; as long as `detections`.
         detections: best first, at most `MAX_BOXES`; of a classifier, labels, which have no box.
         num_hidden: detections beyond those.
+        map: a data URI of a segmenter's map, or None.
     """
 
     row: Mapping[str, Any]
@@ -46,6 +51,7 @@ class Card:
     detections: Sequence[Mapping[str, Any]]
     masks: Sequence[Any]
     num_hidden: int
+    map: str | None = None
 
     def as_json(self, label_index: Mapping[str, int]) -> dict[str, Any]:
         """The card as the page's script reads it; short keys, because there are many."""
@@ -63,6 +69,7 @@ class Card:
             "picture": self.picture,
             "missing": visible(self.missing[:TEXT_CHARS]),
             "more": self.num_hidden,
+            "map": self.map,
             "dets": [
                 [label_index[d["label"] or ""], round(d["score"], 4), _rounded(d.get("box")), mask]
                 for d, mask in zip(self.detections, self.masks, strict=True)
@@ -129,12 +136,16 @@ def _make_card(row: dict[str, Any], pictures: RowPictures, *, max_bytes: int, ma
     except PictureMissing as error:
         missing = str(error)
     masks = mask_pictures(row, kept, max_bytes=max_mask_bytes) if picture else [None] * len(kept)
-    return Card(row, picture, missing, kept, masks, len(found) - len(kept))
+    drawn = _map(row, max_bytes=max_mask_bytes) if picture else None
+    return Card(row, picture, missing, kept, masks, len(found) - len(kept), drawn)
 
 
-def _shown(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What can be shown of a row: its detections or proposals or, of a classifier's, its labels."""
-    if "labels" in row:
+def _shown(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """What can be shown of a row: its detections or proposals, its labels, or the classes in its map."""
+    kind = kind_of(row)
+    if kind == "classes":
+        return shares_of(row)
+    if kind == "labels":
         return [told for told in row["labels"] or () if _finite(told.get("score")) is not None]
     return [found for found in with_detections(row).get("detections") or () if drawable(found)]
 
@@ -161,6 +172,24 @@ def mask_pictures(
         spent += len(mask.uri) if mask else 0
         drawn.append([*mask.box, mask.uri] if mask else None)
     return drawn
+
+
+def _map(row: Mapping[str, Any], *, max_bytes: int) -> str | None:
+    """A row's class map, no larger than the picture, and coarser until it fits the allowance."""
+    if not row.get("map"):
+        return None
+    try:
+        ids = read_mask(row["map"], name=row["uri"])
+    except ImageError:
+        return None
+    names = {each["label_id"]: each["label"] for each in row["classes"] or ()}
+    labels = [names.get(k, "") for k in range(max(names, default=0) + 1)]
+    uri = ""
+    for side_px in MAP_SIDES_PX:
+        uri = map_uri(shrunk(ids, side_px), labels)
+        if len(uri) <= max_bytes:
+            break
+    return uri
 
 
 def _finite(value: float | None) -> float | None:

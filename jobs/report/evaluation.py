@@ -120,9 +120,15 @@ def _facts(found: ModelEvaluation) -> list[tuple[str, str]]:
 
 
 def _warnings(found: ModelEvaluation) -> list[str]:
-    if not found.num_failed:
-        return []
-    return [f"{text.plural(found.num_failed, 'image')} could not be decoded: their objects count as missed."]
+    warnings = []
+    if found.num_failed:
+        warnings.append(
+            f"{text.plural(found.num_failed, 'image')} could not be decoded: their objects count as missed."
+        )
+    masks = found.quality.masks
+    if masks is not None and masks.why_not:
+        warnings.append(f"Masks are not compared: {visible(masks.why_not)}.")
+    return warnings
 
 
 def _counters(found: ModelEvaluation) -> list[Counter]:
@@ -130,6 +136,7 @@ def _counters(found: ModelEvaluation) -> list[Counter]:
     counters = [
         Counter("mAP@[0.5:0.95]", text.share(quality.metrics.ap), "COCO"),
         Counter("mAP@0.5", text.share(quality.metrics.ap50), "COCO"),
+        *_mask_counters(quality),
         Counter("mAP, VOC07", text.share(quality.voc.map07), "11 points"),
         Counter("mAP, VOC10", text.share(quality.voc.map10), "area"),
     ]
@@ -142,6 +149,16 @@ def _counters(found: ModelEvaluation) -> list[Counter]:
         *counters,
         Counter("Parameters", f"{cost.num_parameters / 1e6:.2f} M"),
         Counter("Operations", f"{cost.num_operations / 1e9:.2f} G", "multiply-add is 2"),
+    ]
+
+
+def _mask_counters(quality: DetectionQuality) -> list[Counter]:
+    masks = None if quality.masks is None else quality.masks.metrics
+    if masks is None:
+        return []
+    return [
+        Counter("Mask mAP@[0.5:0.95]", text.share(masks.ap), "COCO"),
+        Counter("Mask mAP@0.5", text.share(masks.ap50), "COCO"),
     ]
 
 
@@ -158,6 +175,16 @@ def _summary(quality: DetectionQuality) -> list[tuple[str, str, str]]:
         ("VOC07", voc.map07, "Pascal VOC until 2009: 11 recalls, at an IoU of 0.5"),
         ("VOC10", voc.map10, "Pascal VOC since 2010: area under the envelope, at an IoU of 0.5"),
     ]
+    masks = None if quality.masks is None else quality.masks.metrics
+    if masks is not None:
+        rows += [
+            ("Mask AP", masks.ap, "COCO, of masks: mean over IoU 0.50, 0.55 … 0.95 and classes"),
+            ("Mask AP50", masks.ap50, "COCO, of masks, at an IoU of 0.5"),
+            ("Mask AP75", masks.ap75, "COCO, of masks, at an IoU of 0.75"),
+            ("Mask AP small", masks.ap_small, "COCO, masks below 32² pixels"),
+            ("Mask AP medium", masks.ap_medium, "COCO, masks between"),
+            ("Mask AP large", masks.ap_large, "COCO, masks above 96² pixels"),
+        ]
     return [(name, text.share(value), about) for name, value, about in rows]
 
 

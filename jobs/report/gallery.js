@@ -90,6 +90,7 @@ function whenOf(card) {
 // "2 dog, 1 person", most frequent first.
 function summary(shown) {
   if (data.found === "label") return shown.length ? `${shown[0].label.name} ${shown[0].score.toFixed(2)}` : "no label";
+  if (data.found === "class") return shown.map((found) => `${found.label.name} ${scoreText(found.score)}`).join(", ") || "background alone";
   const counts = new Map();
   for (const found of shown) counts.set(found.label.name, (counts.get(found.label.name) || 0) + 1);
   const sorted = [...counts].sort((a, b) => b[1] - a[1]);

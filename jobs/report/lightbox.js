@@ -43,7 +43,7 @@ const lightbox = {
     const swatch = element("span", "swatch");
     swatch.style.background = found.label.color;
     name.append(swatch, found.label.name);
-    row.append(name, element("td", "num", found.score.toFixed(3)));
+    row.append(name, element("td", "num", data.found === "class" ? scoreText(found.score) : found.score.toFixed(3)));
     if (found.x1 !== undefined) row.append(...this.place(found));
     const mark = (index) => {
       const frame = document.querySelector("#lightbox-stage .frame");
@@ -94,5 +94,6 @@ function factsOf(card) {
 }
 
 function plural(number, noun) {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+  const ending = number === 1 ? "" : noun.endsWith("s") ? "es" : "s";
+  return `${number.toLocaleString("en")} ${noun}${ending}`;
 }

@@ -81,6 +81,15 @@ function startFilters() {
   }
 }
 
+// How much of masks and maps is seen; pages without them have no such slider.
+function startOpacity() {
+  const opacity = document.getElementById("opacity");
+  opacity?.addEventListener("input", () => {
+    document.documentElement.style.setProperty("--opacity", opacity.value);
+    document.getElementById("opacity-value").textContent = `${Math.round(100 * opacity.value)}%`;
+  });
+}
+
 function startReadouts() {
   for (const chart of document.querySelectorAll(".chart")) {
     const readout = chart.querySelector(".readout");
@@ -96,6 +105,7 @@ startReadouts();
 if (document.getElementById("gallery")) {
   startTabs();
   startFilters();
+  startOpacity();
   lightbox.start();
   render();
 }

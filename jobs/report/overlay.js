@@ -25,6 +25,12 @@ function detection([label, score, box, mask], index) {
   return { index, label: data.labels[label], labelIndex: label, score, x1, y1, x2, y2, mask };
 }
 
+// A score, or a class's share of a map.
+function scoreText(score) {
+  if (data.found !== "class") return score.toFixed(2);
+  return score < 0.001 ? "<0.1%" : `${(100 * score).toFixed(1)}%`;
+}
+
 function drawBox(found) {
   const group = svgElement("g", { class: "box", "data-index": found.index });
   group.style.setProperty("--color", found.label.color);
@@ -45,7 +51,7 @@ function drawBox(found) {
 
 // A label with its score; what a person added has none.
 function tagText(found) {
-  return found.score === null ? found.label.name : `${found.label.name} ${found.score.toFixed(2)}`;
+  return found.score === null ? found.label.name : `${found.label.name} ${scoreText(found.score)}`;
 }
 
 function drawTag(found, width, height, minor) {
@@ -61,7 +67,7 @@ function drawTag(found, width, height, minor) {
   return tag;
 }
 
-// A classifier's labels, one below the other in the corner.
+// Labels, or the classes of a map, one below the other in the corner.
 function drawLabels(shown, wanted, tags) {
   const list = element("div", "told");
   for (const found of shown.slice(0, tags)) {
@@ -88,8 +94,15 @@ function drawStage(card, { shown, wanted, tags }) {
   image.src = card.picture;
   image.alt = "";
   image.decoding = "async";
-  if (data.found === "label") {
-    frame.append(image, drawLabels(shown, wanted, tags));
+  if (data.found !== "detection") {
+    frame.append(image);
+    if (card.map) {
+      const map = element("img", "map");
+      map.src = card.map;
+      map.alt = "";
+      frame.append(map);
+    }
+    frame.append(drawLabels(shown, wanted, tags));
     stage.append(frame);
     return stage;
   }

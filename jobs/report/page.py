@@ -23,6 +23,7 @@ from markupsafe import Markup
 from jobs.report import text, views
 from jobs.report.cards import Card, Place
 from jobs.report.gallery import Candidate, ShelfName
+from jobs.report.rows import Kind
 from jobs.report.run import Run
 from jobs.report.statistics import Statistics
 from jobs.report.videos import VideoView
@@ -46,12 +47,35 @@ TABS: dict[ShelfName, tuple[str, str]] = {
     "failed": ("Failures", "A random choice among the inputs that failed for each reason."),
 }
 
-CLASSIFIED: dict[ShelfName, str] = {
-    "highest": "The {nouns} whose likeliest label is surest, labels taking turns.",
-    "lowest": "The {nouns} whose likeliest label is least sure.",
-    "uncertain": "The {nouns} whose likeliest label is nearest to a coin toss.",
+ABOUTS: dict[Kind, dict[ShelfName, str]] = {
+    "detections": {},
+    "proposals": {},
+    "labels": {
+        "highest": "The {nouns} whose likeliest label is surest, labels taking turns.",
+        "lowest": "The {nouns} whose likeliest label is least sure.",
+        "uncertain": "The {nouns} whose likeliest label is nearest to a coin toss.",
+    },
+    "classes": {
+        "sample": "A random choice among the {nouns} that show each class.",
+        "highest": "The {nouns} with the largest share of one class, classes taking turns.",
+        "lowest": "The {nouns} whose largest class has the smallest share.",
+        "empty": "A random choice among {nouns} that are background alone.",
+    },
 }
-"""What tabs of a classifier's run are about, where that differs."""
+"""What tabs are about, by what a run holds, where that differs."""
+FOUND: dict[Kind, str] = {
+    "detections": "detection",
+    "proposals": "proposal",
+    "labels": "label",
+    "classes": "class",
+}
+LEAST: dict[Kind, str] = {
+    "detections": "Min score",
+    "proposals": "Min score",
+    "labels": "Min probability",
+    "classes": "Min share",
+}
+"""What the filter by score is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +107,15 @@ def render_page(content: PageContent) -> str:
         counters=views.counters(run, statistics),
         labels=rows,
         not_found=views.labels_not_found(run, statistics),
-        charts=views.charts(statistics, noun=run.noun, found=run.found_noun),
+        charts=views.charts(statistics, noun=run.noun),
         failures=views.failure_rows(statistics),
         tabs={name: title for name, (title, _) in TABS.items()},
         shelves={name: len(candidates) for name, candidates in content.chosen.items()},
         attempts=[views.attempt_row(attempt) for attempt in run.attempts],
         spec=json.dumps(run.record.spec, indent=2, ensure_ascii=False),
         statistics=statistics,
+        least=LEAST[statistics.kind],
+        has_overlays=any(card.map or any(card.masks) for card in content.cards.values()),
         videos=content.videos,
         num_more_videos=content.num_more_videos,
     )
@@ -124,13 +150,13 @@ def _page_data(content: PageContent, rows: Sequence[views.LabelRow]) -> dict[str
     rows = [*rows, *views.unlisted_rows({name: k for name, k in shown.items() if name not in listed})]
     label_index = {row.name: i for i, row in enumerate(rows)}
     abouts = {name: about for name, (_, about) in TABS.items()}
-    abouts |= CLASSIFIED if statistics.is_classified else {}
+    abouts |= ABOUTS[statistics.kind]
     places = list(content.cards)
     number = {place: i for i, place in enumerate(places)}
     return {
         "noun": noun,
-        "found": "label" if statistics.is_classified else content.run.found_noun,
-        "scored": views.scored_by(statistics, noun, content.run.found_noun),
+        "found": FOUND[statistics.kind],
+        "scored": views.scored_by(statistics, noun),
         "labels": [
             {"name": r.name, "color": r.color, "ink": r.ink, "count": r.count, "hist": r.histogram}
             for r in rows

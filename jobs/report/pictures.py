@@ -20,7 +20,6 @@ from jobs.report.colors import parse_color
 MAX_SIDE_PX = 512
 # Longest side in pixels and JPEG quality, best first: a picture takes the first that fits its allowance.
 TIERS = ((512, 86), (512, 78), (512, 70), (448, 68), (384, 64), (320, 60), (256, 50))
-MASK_ALPHA = 120
 MAX_MASK_PIXELS = 100_000_000
 
 
@@ -97,10 +96,10 @@ def draw_mask(rle: dict[str, Any], *, width: int, height: int, color: str) -> Ma
 
 
 def _palette_png(coverage: Image.Image, color: str) -> bytes:
-    """A two-colour PNG: transparent, and `color` at `MASK_ALPHA`, where coverage is at least half."""
+    """A two-colour PNG: transparent, and `color` where coverage is at least half."""
     picture = coverage.point([int(level >= 128) for level in range(256)], "L").convert("L")
     indexed = Image.frombytes("P", picture.size, picture.tobytes())
     indexed.putpalette([0, 0, 0, *parse_color(color)])
     buffer = io.BytesIO()
-    indexed.save(buffer, "PNG", bits=1, transparency=bytes([0, MASK_ALPHA]), optimize=True)
+    indexed.save(buffer, "PNG", bits=1, transparency=bytes([0, 255]), optimize=True)
     return buffer.getvalue()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +12,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cvcore.datasets.coco_shapes import BACKGROUND
+
 BATCH_ROWS = 4096
 MASK_BATCH_ROWS = 64
 VIDEO_BATCH_ROWS = 512
 NO_FRAME = -1
 PROPOSAL = "proposal"
 """What a proposal is called, which has no label."""
+WITHOUT_DETAIL = ("map", "heatmap")
+"""Columns that are as large as all others."""
+
+Kind = Literal["detections", "proposals", "labels", "classes"]
+"""Columns that hold what was found."""
+
+
+def kind_of(names: Collection[str]) -> Kind:
+    """What rows with these columns hold."""
+    others: tuple[Kind, ...] = ("labels", "classes", "proposals")
+    return next((kind for kind in others if kind in names), "detections")
 
 
 @dataclass(frozen=True, slots=True)
 class RowBatch:
-    """N rows and their D detections; of a classifier's rows, their likeliest labels, without boxes.
+    """N rows and their D detections, proposals, labels or classes; the first two have boxes.
 
     Attributes:
         uris, statuses, error_codes, errors: N strings each; empty where the column is null.
@@ -35,7 +48,8 @@ class RowBatch:
         label_ids: (D,) int64, the model's indices.
         scores: (D,) float64, 0 to 1.
         boxes: (D, 4) float32, xyxy, pixels of the source image; 0 for labels.
-        is_classified: whether these are a classifier's rows.
+        kind: what a detection stands for: of a classifier's rows, an image's likeliest label; of a
+            segmenter's, a class in an image's map, scored by its share of the pixels.
     """
 
     uris: list[str]
@@ -52,7 +66,7 @@ class RowBatch:
     label_ids: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float64]
     boxes: npt.NDArray[np.float32]
-    is_classified: bool = False
+    kind: Kind = "detections"
 
     def __len__(self) -> int:
         return len(self.uris)
@@ -76,27 +90,34 @@ def iter_video_rows(body: bytes, uri: str) -> Iterator[dict[str, Any]]:
 
 
 def with_detections(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row, of a classifier's with its likeliest label as the one detection, which has no box.
-
-    Proposals are detections of one label.
-    """
-    if "proposals" in row:
-        told = row["proposals"]
-        return {**row, "detections": told and [each | _NAMED for each in told]}
-    if "labels" not in row:
+    """A row whose proposals, likeliest label or classes are its detections; only the first have boxes."""
+    kind = kind_of(row)
+    if kind == "detections":
         return row
-    told = row["labels"]
-    return row | {"detections": told and [told[0] | {"box": None}]}
+    told = row[kind]
+    if kind == "proposals":
+        return {**row, "detections": told and [{**each, "label": PROPOSAL, "label_id": 0} for each in told]}
+    if kind == "labels":
+        return {**row, "detections": told and [told[0] | {"box": None}]}
+    return {**row, "detections": told and [each | {"box": None} for each in shares_of(row)]}
 
 
-_NAMED = {"label": PROPOSAL, "label_id": 0}
+def shares_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The classes in a row's map but the background, each with its share of the pixels as the score."""
+    total = max(1, sum(each["pixels"] for each in row["classes"] or ()))
+    return [
+        {"label": each["label"], "label_id": each["label_id"], "score": each["pixels"] / total}
+        for each in row["classes"] or ()
+        if each["label"] != BACKGROUND
+    ]
 
 
 def _slim_batches(body: bytes, batch_rows: int) -> Iterator[pa.RecordBatch]:
     file = pq.ParquetFile(pa.BufferReader(body))
     paths = [file.schema.column(i).path for i in range(len(file.schema))]
     yield from file.iter_batches(
-        batch_size=batch_rows, columns=[path for path in paths if ".mask." not in path]
+        batch_size=batch_rows,
+        columns=[path for path in paths if ".mask." not in path and path not in WITHOUT_DETAIL],
     )
 
 
@@ -116,7 +137,7 @@ def decode_batch(batch: pa.RecordBatch) -> RowBatch:
     """Turn Arrow columns into arrays. Absent columns read as null; values that are not finite as 0."""
     statuses = _strings(batch, "status")
     owner, detections = _detections(batch)
-    unnamed = PROPOSAL if "proposals" in batch.schema.names else ""
+    unnamed = PROPOSAL if kind_of(batch.schema.names) == "proposals" else ""
     labels = pc.fill_null(_field(detections, "label", pa.string()), unnamed).dictionary_encode()
     return RowBatch(
         uris=_strings(batch, "uri"),
@@ -133,7 +154,7 @@ def decode_batch(batch: pa.RecordBatch) -> RowBatch:
         label_ids=_to_integers(_field(detections, "label_id", pa.int32()), null=0),
         scores=_scores(detections),
         boxes=_boxes(detections),
-        is_classified="labels" in batch.schema.names,
+        kind=kind_of(batch.schema.names),
     )
 
 
@@ -159,16 +180,31 @@ def _to_integers(array: pa.Array, *, null: int) -> npt.NDArray[np.int64]:
 
 def _detections(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], pa.Array]:
     """Row of each detection, and the detections as one array of structs."""
-    if "labels" in batch.schema.names:
+    kind = kind_of(batch.schema.names)
+    if kind == "classes":
+        return _classes(batch)
+    if kind == "labels":
         column = pc.list_slice(batch.column("labels"), 0, 1)
-    elif "proposals" in batch.schema.names:
-        column = batch.column("proposals")
-    elif "detections" in batch.schema.names:
-        column = batch.column("detections")
+    elif kind in batch.schema.names:
+        column = batch.column(kind)
     else:
         return np.empty(0, np.int64), pa.array([], pa.struct([]))
     owner = np.asarray(pc.list_parent_indices(column).to_numpy(zero_copy_only=False), dtype=np.int64)
     return owner, pc.list_flatten(column)
+
+
+def _classes(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], pa.Array]:
+    """The same of classes in maps, without the background."""
+    column = batch.column("classes")
+    owner = np.asarray(pc.list_parent_indices(column).to_numpy(zero_copy_only=False), dtype=np.int64)
+    found = pc.list_flatten(column)
+    pixels = _field(found, "pixels", pa.int64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    totals = np.bincount(owner, weights=pixels, minlength=batch.num_rows)
+    shares = pa.array(pixels / np.maximum(totals[owner], 1), pa.float32())
+    fields = {"label": _field(found, "label", pa.string()), "label_id": _field(found, "label_id", pa.int32())}
+    scored = pa.StructArray.from_arrays([*fields.values(), shares], [*fields, "score"])
+    kept = pc.fill_null(pc.not_equal(fields["label"], BACKGROUND), True)
+    return owner[kept.to_numpy(zero_copy_only=False)], scored.filter(kept)
 
 
 def _field(detections: pa.Array, name: str, like: pa.DataType) -> pa.Array:

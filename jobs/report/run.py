@@ -65,11 +65,6 @@ class Run:
         return "frame" if self.record.num_images == 0 else "input"
 
     @property
-    def found_noun(self) -> str:
-        """What a box in a row is: a `proposal` or a `detection`."""
-        return "proposal" if self.record.job == "propose" else "detection"
-
-    @property
     def span(self) -> tuple[datetime, datetime] | None:
         """From the first start to the last end, UTC."""
         starts = [a.started for a in self.attempts if a.started is not None]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from jobs.report.rows import NO_FRAME, RowBatch
+from jobs.report.rows import NO_FRAME, Kind, RowBatch
 
 NUM_SCORE_BINS = 20
 SCORE_EDGES = tuple(i / NUM_SCORE_BINS for i in range(NUM_SCORE_BINS))
@@ -140,7 +140,7 @@ class Statistics:
         image_sides_px: of the longer side of every image whose size is known.
         extent: of the same images; None when there are none.
         failures: by status and error code (empty where there is no code).
-        is_classified: whether rows are a classifier's: a detection is then an image's likeliest label.
+        kind: what a detection stands for, see `RowBatch`.
     """
 
     num_inputs: int = 0
@@ -152,11 +152,16 @@ class Statistics:
     extent: Extent | None = None
     failures: Mapping[tuple[str, str], FailureStatistics] = field(default_factory=dict)
     num_frames: int = 0
-    is_classified: bool = False
+    kind: Kind = "detections"
 
     @property
     def num_failed(self) -> int:
         return self.num_inputs - self.num_ok
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether what was found has boxes."""
+        return self.kind in ("detections", "proposals")
 
     @property
     def num_detections(self) -> int:
@@ -180,7 +185,7 @@ class Statistics:
             reduce(Extent.merge, extents) if extents else None,
             _merge_maps(self.failures, other.failures),
             self.num_frames + other.num_frames,
-            self.is_classified or other.is_classified,
+            other.kind if self.kind == "detections" else self.kind,
         )
 
 
@@ -199,7 +204,7 @@ def measure(batch: RowBatch) -> Statistics:
         extent=_extent(widths, heights) if known.any() else None,
         failures=_measure_failures(batch),
         num_frames=int((batch.frames != NO_FRAME).sum()),
-        is_classified=batch.is_classified,
+        kind=batch.kind,
     )
 
 

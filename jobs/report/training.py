@@ -21,7 +21,13 @@ from jobs.train_record import HISTORY_NAME, EpochRecord
 from jobs.visible import visible
 
 TEMPLATE = "training.html.j2"
-NAMES = {"ap50": "mAP@0.5", "ap75": "mAP@0.75", "ap": "mAP@[0.5:0.95]"}
+NAMES = {
+    "ap50": "mAP@0.5",
+    "ap75": "mAP@0.75",
+    "ap": "mAP@[0.5:0.95]",
+    "mask_ap50": "mask mAP@0.5",
+    "mask_ap": "mask mAP@[0.5:0.95]",
+}
 """What figures are called where their own names do not say it."""
 SETTINGS = {
     "batch_size": "Batch size",
@@ -93,10 +99,14 @@ def build_training_report(uri: str, *, store: Store) -> str:
 
 
 def best_epoch(history: Sequence[EpochRecord]) -> int:
-    """The epoch that was kept: of the lowest held-out loss, or the highest of detectors' mAP at 0.5."""
+    """The epoch that was kept: of the lowest held-out loss, or the highest of detectors' mAP at 0.5.
+
+    Of detectors with masks, that is the masks'.
+    """
     if LOWER_IS_BETTER in history[0].held_out:
         return min(range(len(history)), key=lambda k: history[k].held_out[LOWER_IS_BETTER])
-    name = "ap50" if "ap50" in history[0].held_out else next(iter(history[0].held_out))
+    known = history[0].held_out
+    name = next((each for each in ("mask_ap50", "ap50") if each in known), next(iter(known)))
     # NaN is never the best; `max` keeps the first of equals.
     return max(range(len(history)), key=lambda k: _known(history[k].held_out[name]))
 

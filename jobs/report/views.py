@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cvcore.datasets.coco_shapes import BACKGROUND
+from jobs.outcome import CLASSIFIED, MAPS
 from jobs.report import text
 from jobs.report.cards import display_name, without_location
 from jobs.report.colors import ink_color, label_color
-from jobs.report.rows import NO_FRAME
+from jobs.report.rows import NO_FRAME, Kind
 from jobs.report.run import Attempt, Run
 from jobs.report.statistics import NO_SCORES, Histogram, Statistics
 from jobs.storage import base_name
@@ -122,16 +124,18 @@ def _video_counters(run: Run, statistics: Statistics) -> list[Counter]:
 
 def _found_counter(run: Run, statistics: Statistics) -> Counter:
     number = statistics.num_detections
-    if statistics.is_classified:
+    if statistics.kind == "labels":
         return Counter("Classified", text.integer(number), text.percent(number, statistics.num_inputs))
-    return Counter(f"{run.found_noun.capitalize()}s", text.integer(number), _per_input(run, statistics))
+    if statistics.kind == "classes":
+        return Counter("Maps", text.integer(statistics.num_ok), _per_input(run, statistics, "classes "))
+    return Counter(statistics.kind.capitalize(), text.integer(number), _per_input(run, statistics))
 
 
-def _per_input(run: Run, statistics: Statistics) -> str:
+def _per_input(run: Run, statistics: Statistics, noun: str = "") -> str:
     if not statistics.num_ok:
         return ""
     article = "a" if run.noun == "frame" else "an"
-    return f"{text.decimal(statistics.num_detections / statistics.num_ok)} {article} {run.noun}"
+    return f"{text.decimal(statistics.num_detections / statistics.num_ok)} {noun}{article} {run.noun}"
 
 
 def _attempts_note(run: Run) -> str:
@@ -151,13 +155,20 @@ def warnings(run: Run, statistics: Statistics) -> list[str]:
         "inputs": statistics.num_inputs,
         "ok": statistics.num_ok,
         "failed": statistics.num_failed,
-        "classified" if statistics.is_classified else f"{run.found_noun}s": statistics.num_detections,
+        **_found(statistics),
     }
     return [
         f"The manifest counts {counts[name]} {name}, the files hold {number}: results were altered."
         for name, number in seen.items()
         if name in counts and counts[name] != number
     ]
+
+
+def _found(statistics: Statistics) -> dict[str, int]:
+    """What was found, as a manifest counts it."""
+    if statistics.kind == "classes":
+        return {MAPS: statistics.num_ok}
+    return {CLASSIFIED if statistics.kind == "labels" else statistics.kind: statistics.num_detections}
 
 
 def model_title(run: Run) -> str:
@@ -231,23 +242,21 @@ def unlisted_rows(names: Mapping[str, int]) -> list[LabelRow]:
 
 
 def labels_not_found(run: Run, statistics: Statistics) -> list[str]:
-    """Labels of the model that no detection has, in the model's order."""
+    """Labels of the model that no detection has, in the model's order; a background is none of them."""
     labels = run.record.model.get("labels")
     if not isinstance(labels, list):
         return []
-    return [str(label) for label in labels if str(label) not in statistics.labels]
+    known = {*statistics.labels, *([BACKGROUND] if statistics.kind == "classes" else [])}
+    return [str(label) for label in labels if str(label) not in known]
 
 
-def charts(statistics: Statistics, *, noun: str = "image", found: str = "detection") -> list[Chart]:
-    """The histograms, scores first; `noun` says what a row is of, `found` what a box is.
-
-    A classifier has no boxes.
-    """
-    classified = statistics.is_classified
+def charts(statistics: Statistics, *, noun: str = "image") -> list[Chart]:
+    """The histograms, scores first; `noun` says what a row is of. Detections alone have boxes."""
+    titles: dict[Kind, str] = {"labels": "Probabilities", "classes": "Shares"}
     scores = Chart(
         "scores",
-        "Probabilities" if classified else "Scores",
-        scored_by(statistics, noun, found),
+        titles.get(statistics.kind, "Scores"),
+        scored_by(statistics, noun),
         bars(statistics.scores, text.score_bin),
         tuple((f"{i / 5:g}", i / 5) for i in range(6)),
     )
@@ -259,30 +268,33 @@ def charts(statistics: Statistics, *, noun: str = "image", found: str = "detecti
         bars(images, text.range_bin),
         _edge_ticks(images),
     )
-    return [scores, sizes] if classified else [scores, *_box_charts(statistics, noun, found), sizes]
+    boxes = _box_charts(statistics, noun) if statistics.has_boxes else []
+    return [scores, *boxes, sizes]
 
 
-def scored_by(statistics: Statistics, noun: str, found: str) -> str:
+def scored_by(statistics: Statistics, noun: str) -> str:
     """What the first histogram counts."""
-    if statistics.is_classified:
+    if statistics.kind == "labels":
         return f"{noun}s by probability of the likeliest label"
-    return f"{found}s by score"
+    if statistics.kind == "classes":
+        return f"classes of {noun}s by share of the pixels"
+    return f"{statistics.kind} by score"
 
 
-def _box_charts(statistics: Statistics, noun: str, found: str) -> list[Chart]:
+def _box_charts(statistics: Statistics, noun: str) -> list[Chart]:
     counts, boxes = _trim(statistics.detections_per_image, at_least=6), statistics.box_sides_px
     return [
         Chart(
             "counts",
-            f"{found.capitalize()}s per {noun}",
-            f"{noun}s by number of {found}s",
+            f"{statistics.kind.capitalize()} per {noun}",
+            f"{noun}s by number of {statistics.kind}",
             bars(counts, text.whole_bin),
             _bin_ticks(counts),
         ),
         Chart(
             "boxes",
             "Box size",
-            f"{found}s by square root of area, px",
+            f"{statistics.kind} by square root of area, px",
             bars(boxes, text.range_bin),
             _edge_ticks(boxes),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -94,13 +95,14 @@ class DecodeStage:
 
         `computing` is held while decoding, not while the first inputs are waited for.
         """
+        began = time.monotonic()
         plan: Plan = ray.get(self.plan)
         start, count = plan.unit_rows(unit)
         # What ended an attempt before may have been set aside since the pipeline was built.
         again = self.tally.begin("decode", unit) > 1
         stage = replace(self, quarantine=self.quarantine.refreshed()) if again else self
         table = stage.decode_rows(range(start, start + count), unit=unit, computing=computing)
-        self.tally.done("decode", unit, table.column("status"))
+        self.tally.done("decode", unit, table.column("status"), seconds=time.monotonic() - began)
         return table
 
     def decode_rows(

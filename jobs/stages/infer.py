@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,16 +18,13 @@ from torch import Tensor
 
 from cvcore.image.fit import Fit, plan_fit
 from cvcore.models import ModelSource
-from jobs.spec import Precision
-from jobs.stages.batching import choose_batch_size, measure_rates
+from jobs.resources import LOGICAL_GPUS_VARIABLE
+from jobs.stages.batching import choose_batch_size
 from jobs.stages.guard import Guard
-from jobs.stages.heads import make_head
+from jobs.stages.replica import Replica
 from jobs.stages.rows import Failure, canvas_array
 from jobs.stages.settings import InferSettings
 from jobs.storage import open_store
-
-CPU_BATCHES = (1, 2, 4, 8, 16)
-GPU_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class InferStage:
@@ -35,12 +33,11 @@ class InferStage:
     def __init__(self, model: Any, settings: InferSettings) -> None:
         torch.set_num_threads(settings.threads)
         self._settings = settings
-        self._device = torch.device("cuda" if settings.on_gpu else "cpu")
         source: ModelSource = ray.get(model)
-        self._head = make_head(source, settings.task, self._device)
-        self._dtype = resolve_precision(settings.precision, self._device)
+        device = inference_device(on_gpu=settings.on_gpu)
+        self._replica = Replica(source, settings.task, device, settings.precision)
+        self._head = self._replica.head
         self._guard = Guard(settings.bounds)
-        self._run_noise(1)  # the first run of a network allocates and chooses kernels
         self._batch_size = settings.batch_size or self._agreed_batch_size()
         settings.tally.ready(f"{os.uname().nodename}:{os.getpid()}")
 
@@ -51,9 +48,13 @@ class InferStage:
         unit = batch.column("unit")[0].as_py()
         self._settings.tally.begin("infer", unit)
         with computing or contextlib.nullcontext():
+            began = time.monotonic()
             torch.set_num_threads(self._settings.threads)  # of the calling thread
             table = self.infer(batch)
-        self._settings.tally.done("infer", unit, table.column("status"))
+            took_s = time.monotonic() - began
+        self._settings.tally.done("infer", unit, table.column("status"), seconds=took_s)
+        if (telemetry := self._settings.tally.telemetry) is not None:
+            telemetry.computed(batch_size=self._batch_size, memory=_memory(self._replica.device))
         return table
 
     def infer(self, batch: pa.Table) -> pa.Table:
@@ -80,7 +81,7 @@ class InferStage:
     def _infer_surely(self, images: Tensor, fits: Sequence[Fit]) -> list[Any]:
         """A result or a reason for each image: a batch that fails is halved until the guilty are alone."""
         try:
-            return self._infer_batch(images, fits)
+            return self._replica.run(images, fits)
         except torch.AcceleratorError:
             # The device's context is lost, and every later call would fail: a new process has to go on.
             os.kill(os.getpid(), signal.SIGKILL)
@@ -100,41 +101,24 @@ class InferStage:
             found += self._infer_surely(images[part], fits[part])
         return found
 
-    @torch.inference_mode()
-    def _infer_batch(self, images: Tensor, fits: Sequence[Fit]) -> list[Any]:
-        if self._device.type == "cuda":
-            images = images.pin_memory().to(self._device, non_blocking=True)
-        with self._autocast():
-            raw = self._head.compute(images, fits)
-        return self._head.finish(raw, fits)
-
-    def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        if self._dtype == torch.float32:
-            return contextlib.nullcontext()
-        return torch.autocast(self._device.type, self._dtype)
-
     def _agreed_batch_size(self) -> int:
         """Measure, then pin: the first measurement stands for all replicas and reruns of the job."""
         settings = self._settings
         store = open_store(settings.tuning_uri, settings.access)
         if not store.exists(settings.tuning_uri):
-            rates = self._measure()
+            rates = self._replica.measure()
             record = {
                 "batch_size": choose_batch_size(rates),
                 "images_per_s": rates,
-                "precision": str(self._dtype).removeprefix("torch."),
+                "precision": str(self._replica.dtype).removeprefix("torch."),
             }
             store.create(settings.tuning_uri, json.dumps(record).encode(), writer=settings.writer)
         return int(json.loads(store.read(settings.tuning_uri))["batch_size"])
 
-    def _measure(self) -> dict[int, float]:
-        sizes = GPU_BATCHES if self._device.type == "cuda" else CPU_BATCHES
-        return measure_rates(self._run_noise, sizes, out_of_memory=torch.OutOfMemoryError)
 
-    def _run_noise(self, size: int) -> None:
-        spec = self._head.input_spec
-        noise = torch.randint(0, 256, (size, spec.height, spec.width, 3), dtype=torch.uint8)
-        self._infer_batch(noise, [plan_fit(spec.height, spec.width, spec)] * size)
+def inference_device(*, on_gpu: bool) -> torch.device:
+    """Where this process computes: on the CPU too where its node's GPUs are logical."""
+    return torch.device("cuda" if on_gpu and LOGICAL_GPUS_VARIABLE not in os.environ else "cpu")
 
 
 def _failure(error: Exception) -> Failure:
@@ -143,10 +127,12 @@ def _failure(error: Exception) -> Failure:
     return Failure("unexpected", f"{type(error).__name__}: {error}")
 
 
-def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of the network's arithmetic; `auto` is fp32 on CPU, bf16 on GPUs that have it, else fp16."""
-    if precision == "auto":
-        if device.type == "cpu":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+def _memory(device: torch.device) -> dict[str, int]:
+    """Bytes of a GPU by kind, as `veedor_gpu_memory_bytes` has them; empty on a CPU."""
+    if device.type != "cuda":
+        return {}
+    return {
+        "allocated": torch.cuda.memory_allocated(device),
+        "peak": torch.cuda.max_memory_allocated(device),
+        "total": torch.cuda.get_device_properties(device).total_memory,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ class PublishSettings:
 
 def publish_unit(batch: pa.Table, *, settings: PublishSettings) -> pa.Table:
     """Publish one unit; returns its `PartSummary` as JSON in one row."""
+    began = time.monotonic()
     units = set(batch.column("unit").to_pylist())
     assert len(units) == 1, f"a block holds one unit, got {sorted(units)}"
     unit = units.pop()
@@ -35,7 +37,9 @@ def publish_unit(batch: pa.Table, *, settings: PublishSettings) -> pa.Table:
     uri = settings.folder.unit(unit, units_per_file=settings.units_per_file)
     rows = batch.drop_columns(["unit"])
     summary = publish(store, uri, unit, rows, metadata=settings.metadata, writer=settings.writer)
-    settings.tally.done("write", unit, rows.column("status"))
+    settings.tally.done("write", unit, rows.column("status"), seconds=time.monotonic() - began)
+    if settings.tally.telemetry is not None:
+        settings.tally.telemetry.published(rows=summary.rows, failures=summary.failures)
     return pa.table({"summary": [json.dumps(asdict(summary))]})
 
 

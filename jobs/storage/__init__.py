@@ -17,6 +17,7 @@ from jobs.storage.base import (
 )
 from jobs.storage.locations import base_name, is_s3, join, name_below, resolve_location
 from jobs.storage.open import open_stage_store, open_store
+from jobs.storage.probe import probe_create_only
 
 __all__ = [
     "Access",
@@ -38,5 +39,6 @@ __all__ = [
     "name_below",
     "open_stage_store",
     "open_store",
+    "probe_create_only",
     "resolve_location",
 ]

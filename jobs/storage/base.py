@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import BinaryIO, Literal, Protocol
 
 from cvcore.errors import VeedorError
@@ -123,6 +124,9 @@ class Store(Protocol):
 
     def exists(self, uri: str) -> bool:
         """Whether there is an object at exactly this location."""
+
+    def modified_at(self, uri: str) -> datetime:
+        """When the object was last written, by the store's own clock (S3: to the second), with a zone."""
 
     def read(self, uri: str, *, etag: str | None = None) -> bytes:
         """The whole object, checked against its digest where there is one; with `etag`, that version or

@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
 from typing import IO, BinaryIO
@@ -81,6 +82,10 @@ class LocalStore:
 
     def exists(self, uri: str) -> bool:
         return self._path(uri).is_file()
+
+    def modified_at(self, uri: str) -> datetime:
+        with _translated(uri):
+            return datetime.fromtimestamp(self._path(uri).stat().st_mtime, UTC)
 
     def read(self, uri: str, *, etag: str | None = None) -> bytes:
         with _translated(uri), self._open(uri) as file:

@@ -165,6 +165,10 @@ class S3Store:
             return False
         return True
 
+    def modified_at(self, uri: str) -> datetime:
+        modified: datetime = self._head(uri)["LastModified"]
+        return modified
+
     def read(self, uri: str, *, etag: str | None = None) -> bytes:
         with _pinned(uri, etag) as condition:
             return self._read_checked(uri, condition)

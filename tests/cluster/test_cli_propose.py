@@ -158,7 +158,7 @@ def test_annotate_with_a_model_that_names_nothing_is_refused(done: Path, tmp_pat
     out = tmp_path / "out"
     result = run("annotate", done / "images", "--model", "selective_search", "--out", out)
     assert result.exit_code == EXIT_USAGE
-    assert "neither a detector nor a classifier" in result.output
+    assert "is no detector, classifier or segmenter" in result.output
 
 
 def test_truth_of_other_images_is_refused(done: Path, tmp_path: Path) -> None:

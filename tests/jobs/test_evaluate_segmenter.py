@@ -17,8 +17,11 @@ from cluster.cli import app
 from cluster.exits import EXIT_USAGE
 from cvcore.checkpoint import save_checkpoint
 from cvcore.image.decode import decode_to_canvas
+from cvcore.metrics.segmentation import confusion_matrix
 from cvcore.segment.base import Segmenter
 from cvcore.segment.unet import build_unet
+from jobs.worst_maps import WorstMaps
+from tests.browsers import open_browser, quiet_page
 
 LABELS = ("background", "object")
 
@@ -82,12 +85,73 @@ def test_the_table_has_a_line_for_each_class(masks: Path, tmp_path: Path) -> Non
         assert words in result.output
 
 
+def test_the_page_shows_the_worst_images_first_under_their_maps(masks: Path, tmp_path: Path) -> None:
+    save_model(tmp_path / "model.safetensors")
+    out = tmp_path / "out"
+    result = run(tmp_path / "model.safetensors", "--data", masks, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert f"Report: {out}/report.html" in result.output
+    found = json.loads((out / "evaluation.json").read_text())
+    counts = np.array(found["counts"])
+    assert counts.sum() == found["metrics"]["num_pixels"] == 4 * 24 * 36
+    assert (np.diag(counts) / (counts.sum(0) + counts.sum(1) - np.diag(counts))).tolist() == pytest.approx(
+        found["metrics"]["class_iou"]
+    )
+    with open_browser() as browser, quiet_page(browser, out / "report.html") as page:
+        shown = page.locator(".classes .iou").all_inner_texts()
+        assert shown == [f"{value:.3f}" for value in found["metrics"]["class_iou"]]
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth === 36)")
+        notes = page.locator(".map-card strong").all_inner_texts()
+        ious = [float(note.split(",")[0].removeprefix("IoU ")) for note in notes]
+        assert len(ious) == 4
+        assert ious == sorted(ious)
+
+        def seen() -> list[float]:
+            layers = page.locator(".map-card").first.locator(".layer")
+            return [float(each.evaluate("node => getComputedStyle(node).opacity")) for each in layers.all()]
+
+        assert seen() == [0.6, 0, 0]
+        page.locator("input[value=wrong]").check()
+        page.locator("#opacity").fill("0.25")
+        assert seen() == [0, 0, 0.25]
+        assert page.inner_text("#opacity-value") == "25%"
+        stage = page.locator(".map-stage").first
+        before = stage.bounding_box()
+        stage.click()
+        after = stage.bounding_box()
+        assert before is not None
+        assert after is not None
+        assert after["width"] > 2 * before["width"]
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_worst_are_kept_whatever_the_order() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.zeros((600, 900), np.uint8)
+    truth[:, :450] = 1
+    pictures = {}
+    for k in range(12):
+        found = truth.copy()
+        found[:, 450 : 450 + 30 * (k // 2)] = 1  # two of each are equally good
+        pictures[f"{k}.png"] = found
+    expected = ["10.png", "11.png", "8.png", "9.png", "6.png"]
+    for _ in range(5):
+        worst = WorstMaps(5)
+        for name in rng.permutation(sorted(pictures)).tolist():
+            worst.add(name, truth, pictures[name], confusion_matrix(truth, pictures[name], 2))
+        kept = worst.worst_first()
+        assert [each.name for each in kept] == expected
+        assert kept[0].error == pytest.approx(150 / 900)
+        assert kept[0].truth.shape == (341, 512)
+    worst.add("unjudged.png", np.full_like(truth, 255), truth, np.zeros((2, 2), np.int64))
+    assert [each.name for each in worst.worst_first()] == expected
+
+
 def test_what_cannot_be_measured(masks: Path, tmp_path: Path) -> None:
     save_model(tmp_path / "other.safetensors", ("sky", "road", "car"))
     save_model(tmp_path / "model.safetensors")
     for arguments, words in (
         ((tmp_path / "other.safetensors",), "has the classes ('background', 'object')"),
-        ((tmp_path / "model.safetensors", "--out", tmp_path / "page"), "--out is of detectors"),
         ((tmp_path / "model.safetensors", "--split", "val"), "no split 'val'"),
     ):
         result = run(*arguments, "--data", masks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from cvcore.errors import ModelError, SpecError, WeightsError
 from cvcore.image.fit import plan_fit
 from cvcore.models import ModelSource, build_model
 from cvcore.scenes import SceneSpec, write_scenes
-from cvcore.train.batches import ALONE
+from cvcore.train.batches import ALONE, plain_view
 from cvcore.train.epochs import START, only_worker
 from cvcore.types import DetectOptions
 from jobs.train import run_train
@@ -45,6 +46,11 @@ SMALL: dict[str, dict[str, Any]] = {
         "model": "faster_rcnn",
         "options": {**REGIONS, "rpn_width": 16, "proposals": 20, "training_proposals": 40},
     },
+    "mask_rcnn": {
+        "model": "mask_rcnn",
+        "input_size": 96,
+        "options": {"head_width": 16, "rpn_width": 16, "proposals": 20, "mask_width": 8, "mask_convs": 1},
+    },
 }
 
 
@@ -66,6 +72,41 @@ def one_epoch(run: DetectorRun) -> SavedRun:
     progress = run.progress(run.network(), bf16=False)
     (report,) = run.reports(progress, first_epoch=0, standing=START, share=only_worker)
     return keep_epoch(run, progress, report, None)
+
+
+def test_samples_hold_their_masks_on_the_canvas_and_figures_are_of_masks_too(
+    data: Path, tmp_path: Path
+) -> None:
+    run = DetectorRun(make_spec(data, tmp_path, "mask_rcnn"), ALONE)
+    train, _, _ = prepare_run(run.spec)
+    for sample in train.samples:
+        masks = plain_view(sample).masks
+        assert masks is not None
+        assert masks.shape == (len(sample.boxes), 96, 96)
+        for mask, box in zip(masks, sample.boxes, strict=True):
+            columns, rows = (torch.nonzero(mask.any(dim=k))[:, 0] for k in (0, 1))
+            bounds = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            torch.testing.assert_close(torch.stack(bounds).float(), box, atol=1.5, rtol=0)
+    saved = one_epoch(run)
+    assert {"mask_ap", "mask_ap50", "ap50"} <= saved.history[0].held_out.keys()
+
+
+def test_what_has_no_masks_cannot_teach_them(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    place = tmp_path / "data" / "train" / "annotations.json"
+    document = json.loads(place.read_text())
+    whole = document["annotations"][3].pop("segmentation")
+    place.write_text(json.dumps(document))
+    spec = make_spec(tmp_path / "data", tmp_path / "out", "mask_rcnn")
+    with pytest.raises(SpecError, match=r"mask_rcnn learns from masks, and 1 of the .* objects of .*train"):
+        check_detector_data(spec)
+    check_detector_data(make_spec(tmp_path / "data", tmp_path / "out", "yolov3"))
+    wrong = {"size": [whole["size"][0] + 1, whole["size"][1]], "counts": whole["counts"]}
+    document["annotations"][3]["segmentation"] = wrong
+    place.write_text(json.dumps(document))
+    check_detector_data(spec)
+    with pytest.raises(SpecError, match=r"\(1 mask\): veedor dataset check --masks says which"):
+        prepare_run(spec)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision.models import squeezenet1_1
 
 from cvcore.checkpoint import save_checkpoint
+from cvcore.datasets.mask_files import IGNORED
 from cvcore.errors import ModelError, SpecError
 from cvcore.image.fit import plan_fit
 from cvcore.models import ModelSource, build_model
@@ -19,8 +20,9 @@ from cvcore.segment.base import Segmenter
 from cvcore.segment.unet import build_unet
 from cvcore.train.augment import AugmentOptions, augment_mask
 from cvcore.train.batches import ALONE
+from cvcore.train.drawn_masks import draw_mask
 from cvcore.train.epochs import START, only_worker
-from cvcore.train.masks import MaskSample, draw_mask, mask_batches
+from cvcore.train.masks import MaskSample, mask_batches
 from jobs.train_catalog import build_train_spec
 from jobs.train_run import keep_epoch, keep_finish
 from jobs.train_segmenter import SegmenterRun, check_segmenter_data
@@ -117,13 +119,59 @@ def test_it_starts_from_a_checkpoint_or_a_classifier(data: Path, tmp_path: Path)
         check_segmenter_data(spec)
 
 
+def test_a_frozen_backbone_stays_and_all_else_learns(data: Path, tmp_path: Path) -> None:
+    run = SegmenterRun(make_spec(data, tmp_path, "fcn32s", freeze="backbone"), ALONE)
+    before = {key: value.clone() for key, value in run.model.state_dict().items()}
+    learns = {key: value.requires_grad for key, value in run.model.named_parameters()}
+    learnt, frozen = ({key for key, own in learns.items() if own is kind} for kind in (True, False))
+    train(run)
+    changed = {key for key, value in run.model.state_dict().items() if not torch.equal(value, before[key])}
+    assert learnt & changed
+    assert frozen
+    assert not frozen & changed
+    assert {key for key in learns if key.startswith(run.model.backbone_parts)} <= frozen
+
+
+def test_a_u_net_has_no_backbone_to_freeze(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="the UNet has no backbone to freeze: say a number of convolutions"):
+        check_segmenter_data(make_spec(data, tmp_path, "unet", freeze="backbone"))
+    check_segmenter_data(make_spec(data, tmp_path, "unet", freeze="1"))
+
+
+@pytest.mark.parametrize("step", ["crop", "zoom", "mosaic"])
+def test_steps_that_carry_no_masks_are_refused(step: str) -> None:
+    content = {"data": "x", "out": "y", "model": "unet", "augment": ["flip", step]}
+    with pytest.raises(SpecError, match=f"{step}: masks are not carried along by it"):
+        build_train_spec(content, name="the command line")
+
+
+def test_images_of_background_alone_and_smaller_than_the_network_reads_teach_and_are_segmented(
+    tmp_path: Path,
+) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    for k, size in enumerate(((3, 2), (1, 1), (40, 7), (64, 64))):
+        Image.new("RGB", size, (90, 10 * k, 30)).save(tmp_path / "data" / "images" / f"{k}.png")
+        Image.new("L", size).save(tmp_path / "data" / "masks" / f"{k}.png")
+    (tmp_path / "data" / "dataset.yaml").write_text("names: [background, object]\n")
+    whole = {"val_data": str(tmp_path / "data")}
+    run = SegmenterRun(make_spec(tmp_path / "data", tmp_path, "unet", options={}, **whole), ALONE)
+    assert run.model.config["padded"] is False
+    saved = train(run)
+    assert np.isfinite(saved.history[0].loss)
+    assert saved.history[0].held_out["pixel_accuracy"] >= 0
+    fits = [plan_fit(height, width, run.model.input_spec) for width, height in ((3, 2), (1, 1))]
+    maps = run.model.eval().predict(torch.zeros(2, 64, 64, 3, dtype=torch.uint8), fits)
+    assert [tuple(each.shape) for each in maps] == [(2, 3), (1, 1)]
+
+
 def test_views_carry_the_mask_along() -> None:
     y, x = np.mgrid[:40, :40]
     disc = ((y - 15) ** 2 + (x - 22) ** 2 < 80).astype(np.uint8)
     canvas = np.repeat((disc * 255)[:, :, None], 3, axis=2)
     spec = build_unet(width=1, input_size=40).input_spec
     fit = plan_fit(40, 40, spec)
-    sample = MaskSample("a", canvas, draw_mask(disc, fit, spec), fit, disc)
+    sample = MaskSample("a", canvas, draw_mask(disc, fit, spec, outside=IGNORED), fit, disc)
     options = AugmentOptions(("flip", "turn", "jitter"))
     for seed in range(8):
         pixels, mask = augment_mask(canvas, sample.mask, options, np.random.default_rng(seed))
@@ -140,7 +188,7 @@ def test_masks_on_the_canvas_end_with_the_image() -> None:
     fit = plan_fit(10, 20, spec)
     truth = np.zeros((10, 20), np.uint8)
     truth[:, 10:] = 1
-    found = draw_mask(truth, fit, spec)
+    found = draw_mask(truth, fit, spec, outside=IGNORED)
     assert (found[: fit.top] == 255).all()
     assert (found[fit.top : fit.top + fit.content_height, :16] == 0).all()
     assert (found[fit.top : fit.top + fit.content_height, 16:] == 1).all()

@@ -182,9 +182,9 @@ def test_coco_instances_become_classes() -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ({"size": [9, 9], "counts": "04"}, "4 x 6 pixels is needed"),
-        ({"counts": "04"}, "no segmentation"),
-        (5, "no segmentation"),
+        ({"size": [9, 9], "counts": [81]}, "4 x 6 pixels is needed"),
+        ({"counts": "04"}, "size is"),
+        (5, "lists of numbers"),
     ],
 )
 def test_segmentations_that_are_none(shape: Any, message: str) -> None:

@@ -83,7 +83,9 @@ def test_loss_is_torchvisions_on_the_same_regions() -> None:
     classes = torch.tensor([0, 1, 2, 3] * 3)
     corner = torch.rand(12, 2) * 50
     boxes = torch.cat([corner, corner + 20], dim=1)
-    targets = RegionTargets(boxes, torch.zeros(12).long(), classes, boxes + torch.rand(12, 4) * 5)
+    targets = RegionTargets(
+        boxes, torch.zeros(12).long(), classes, boxes + torch.rand(12, 4) * 5, torch.zeros(12).long()
+    )
     with_background = torch.cat([torch.full((12, 1, 4), 99.0), offsets], dim=1).flatten(1)
     expected = fastrcnn_loss(
         logits, with_background, [classes], [CODER.encode(targets.wanted, targets.boxes)]
@@ -96,7 +98,7 @@ def test_a_loss_by_hand() -> None:
     """A foreground region whose box is off by 1 in dx alone (10 after weighting), and a background one."""
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 5.0, 5.0]])
     wanted = torch.tensor([[10.0, 0.0, 20.0, 10.0], [0.0, 0.0, 1.0, 1.0]])
-    targets = RegionTargets(boxes, torch.zeros(2).long(), torch.tensor([2, 0]), wanted)
+    targets = RegionTargets(boxes, torch.zeros(2).long(), torch.tensor([2, 0]), wanted, torch.zeros(2).long())
     logits, offsets = torch.zeros(2, 3), torch.zeros(2, 2, 4)
     offsets[0, 1, 0] = 9.5  # 0.5 from 10: the square part
     classes, box = region_loss(logits, offsets, targets, coder=CODER, options=RegionLossOptions())

@@ -50,7 +50,7 @@ def test_finds_parts_in_unseen_scenes(model: DarknetDetector) -> None:
         canvas = draw_fit(Image.fromarray(scene.image), fit, model.input_spec)
         (result,) = model.predict(torch.from_numpy(np.asarray(canvas))[None], [fit], EVALUATION)
         ids = tuple(range(1, len(model.labels) + 1))
-        found += coco_results(k + 1, result.boxes, result.scores, result.label_ids, category_ids=ids)
+        found += coco_results(k + 1, result, category_ids=ids)
         truth += scene_annotations(scene, image_id=k + 1, first_id=len(truth) + 1)
         images.append({"id": k + 1, "height": height, "width": width})
     document = {"images": images, "annotations": truth, "categories": coco_categories()}

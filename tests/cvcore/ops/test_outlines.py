@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from cvcore.ops.label_studio_rle import decode_brush, encode_brush
-from cvcore.ops.masks import encode_rle
-from cvcore.ops.outlines import fill_polygon, joined_outline, mask_rings
+from cvcore.ops.masks import decode_rle, draw_polygons
+from cvcore.ops.outlines import fill_polygon, joined_outline, mask_polygons, mask_rings
 from tests.references import reference
 
 
@@ -28,7 +29,7 @@ MASKS = {
 
 
 def filled(mask: np.ndarray[tuple[int, int], np.dtype[np.bool_]], *, digits: int | None = None) -> object:
-    outline = joined_outline(encode_rle(mask[None])[0])
+    outline = joined_outline(mask)
     if digits is not None:
         height, width = mask.shape
         outline = [(round(x / width, digits) * width, round(y / height, digits) * height) for x, y in outline]
@@ -50,7 +51,34 @@ def test_of_noise_too_and_in_rounded_shares(seed: int) -> None:
 
 def test_a_rectangle_has_four_corners() -> None:
     (ring,) = mask_rings(mask_of("....", ".xx.", ".xx."))
-    assert sorted(ring) == [(1, 1), (1, 3), (3, 1), (3, 3)]
+    assert (ring.points, ring.piece, ring.hole) == ([(1, 1), (3, 1), (3, 3), (1, 3)], 0, False)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rings_go_around_pieces_clockwise_and_around_holes_the_other_way(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = rng.random((rng.integers(1, 30), rng.integers(1, 30))) < rng.random()
+    pieces, count = ndimage.label(mask)
+    rings = mask_rings(mask)
+    assert [ring.piece for ring in rings if not ring.hole] == [*range(count)]
+    for ring in rings:
+        x, y = np.array(ring.points).T
+        area = (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2
+        assert (area > 0) != ring.hole
+        inside = fill_polygon(ring.points, height=mask.shape[0], width=mask.shape[1])
+        if not ring.hole:
+            assert (mask & inside)[pieces == ring.piece + 1].all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_polygons_are_the_mask_to_pycocotools_too(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    height, width = map(int, rng.integers(1, 40, 2))
+    mask = rng.random((height, width)) < rng.random()
+    flat = [[value for point in polygon for value in point] for polygon in mask_polygons(mask)]
+    drawn = draw_polygons(flat, height=height, width=width) if flat else None
+    found = mask & False if drawn is None else decode_rle(drawn, height=height, width=width)
+    np.testing.assert_array_equal(found, mask)
 
 
 @pytest.mark.parametrize("points", [[(0.2, 0.2), (2.4, 0.3), (1.1, 2.9)]], ids=["triangle"])

@@ -25,13 +25,14 @@ RED, GREEN = 0, 1
 
 
 def make_view(height: int = 96, width: int = 96, *, with_proposals: bool = False) -> View:
-    """A red and a green rectangle on black, and their exact boxes."""
+    """A red and a green rectangle on black, and their exact boxes and masks."""
     canvas = np.zeros((height, width, 3), dtype=np.uint8)
     canvas[10:40, 5:50, RED] = 255
     canvas[50:86, 40:70, GREEN] = 255
     boxes = torch.tensor([[5.0, 10.0, 50.0, 40.0], [40.0, 50.0, 70.0, 86.0]])
     proposals = torch.cat([boxes, torch.tensor([[0.0, 0.0, 1.0, 1.0]])]) if with_proposals else None
-    return View(canvas, boxes, torch.tensor([RED, GREEN]), proposals)
+    masks = torch.from_numpy((canvas[..., :2] > 0).astype(np.uint8)).permute(2, 0, 1).contiguous()
+    return View(canvas, boxes, torch.tensor([RED, GREEN]), proposals, masks)
 
 
 def colour_bounds(canvas: Any, channel: int) -> list[int] | None:
@@ -61,6 +62,28 @@ def test_a_box_still_bounds_its_colour(steps: tuple[Augmentation, ...]) -> None:
             assert found is not None
             # A step that resamples spreads an edge over two pixels, one of an enlarged image over more.
             assert found == pytest.approx(box.tolist(), abs=2.6 if set(steps) - {"flip", "turn"} else 0)
+            seen += 1
+    assert seen >= 25
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [("flip",), ("turn",), ("jitter",), ("crop",), ("zoom",), ("mosaic",), ("zoom", "crop", "flip"), MOVES],
+    ids="+".join,
+)
+def test_a_mask_still_covers_its_colour(steps: tuple[Augmentation, ...]) -> None:
+    seen = 0
+    for seed in range(25):
+        view = draw(steps, seed, fill=0, min_visible=0.0)
+        assert view.masks is not None
+        assert view.masks.shape == (len(view.boxes), 96, 96)
+        for channel in (RED, GREEN):
+            of_colour = view.label_ids == channel
+            covered = view.masks[of_colour].any(dim=0).numpy()
+            shown = view.canvas[..., channel] > 127
+            if covered.sum() < 100:
+                continue
+            assert (covered & shown).sum() >= 0.8 * (covered | shown).sum()
             seen += 1
     assert seen >= 25
 
@@ -167,10 +190,17 @@ def test_a_crop_keeps_the_boxes_whose_centres_it_sees() -> None:
 
 @pytest.mark.parametrize("steps", [(step,) for step in STEPS] + [STEPS], ids="+".join)
 def test_an_image_without_objects(steps: tuple[Augmentation, ...]) -> None:
-    empty = View(np.zeros((32, 32, 3), dtype=np.uint8), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+    empty = View(
+        np.zeros((32, 32, 3), dtype=np.uint8),
+        torch.zeros(0, 4),
+        torch.zeros(0, dtype=torch.int64),
+        masks=torch.zeros(0, 32, 32, dtype=torch.uint8),
+    )
     view = augment(empty, AugmentOptions(steps), np.random.default_rng(0), others=[empty] * 3)
     assert view.boxes.shape == (0, 4)
     assert view.label_ids.shape == (0,)
+    assert view.masks is not None
+    assert view.masks.shape == (0, 32, 32)
 
 
 @pytest.mark.parametrize("steps", [MOVES, STEPS], ids="+".join)

@@ -15,8 +15,10 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from cvcore.errors import SpecError
 from jobs.evaluate import evaluate_run
 from jobs.export.export import export_run
+from jobs.export.options import Options
 from jobs.storage import Access
 from tests.exchange import LABELS, make_rows, video_rows, write_run
 from tests.references import reference
@@ -24,10 +26,12 @@ from tests.references import reference
 SPLIT = ("train", "train")
 
 
-def export(folder: Path, rows: list[dict[str, Any]], to: str, **kinds: bool) -> Path:
+def export(
+    folder: Path, rows: list[dict[str, Any]], to: str, options: Options | None = None, **kinds: bool
+) -> Path:
     run = write_run(folder, rows, **kinds)  # type: ignore[arg-type]
     out = folder / to
-    export_run(str(run), to=to, out=str(out), access=Access())
+    export_run(str(run), to=to, out=str(out), access=Access(), options=options)
     return out
 
 
@@ -71,9 +75,11 @@ def rows(tmp_path: Path) -> list[dict[str, Any]]:
     return make_rows(tmp_path, write_images=True, folders=SPLIT)
 
 
-def test_pycocotools_reads_boxes_scores_and_masks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["rle", "polygons"])
+def test_pycocotools_reads_boxes_scores_and_masks(form: str, tmp_path: Path) -> None:
     rows = make_rows(tmp_path, masks=True)
-    out = export(tmp_path, rows, "coco", masks=True)
+    out = export(tmp_path, rows, "coco", Options(masks=form), masks=True)
+    kind = dict if form == "rle" else list
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(out / "annotations.json"))
         results = coco.loadRes(str(out / "results.json"))
@@ -83,9 +89,22 @@ def test_pycocotools_reads_boxes_scores_and_masks(tmp_path: Path) -> None:
         assert coco.cats[annotation["category_id"]]["name"] == each["label"]
         assert result["score"] == each["score"]
         mask = coco_mask.decode(each["mask"] | {"counts": each["mask"]["counts"].encode()})
+        assert isinstance(annotation["segmentation"], kind)
         np.testing.assert_array_equal(coco.annToMask(annotation), mask)
         np.testing.assert_array_equal(results.annToMask(result), mask)
         assert annotation["area"] == mask.sum()
+
+
+@pytest.mark.parametrize(
+    ("to", "form", "words"),
+    [
+        pytest.param("yolo", "polygons", "coco alone has masks in several forms", id="another format"),
+        pytest.param("coco", "polygon", "Did you mean 'polygons'", id="another form"),
+    ],
+)
+def test_forms_of_masks_that_there_are_not(to: str, form: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=words):
+        export(tmp_path, make_rows(tmp_path), to, Options(masks=form))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -219,3 +238,14 @@ def test_label_studio_accepts_the_predictions(tmp_path: Path) -> None:
     wrong = tasks[0]["predictions"][0]
     wrong["result"][0]["value"]["rectanglelabels"] = ["ship"]
     assert setup.validate_prediction(wrong, return_errors=True) != []
+
+
+@pytest.mark.parametrize("form", ["rle", "polygons"])
+def test_a_run_is_measured_by_its_masks_too(form: str, tmp_path: Path) -> None:
+    rows = make_rows(tmp_path, masks=True)
+    out = export(tmp_path, rows, "coco", Options(masks=form), masks=True)
+    found = evaluate_run(str(tmp_path / "run"), str(out / "annotations.json"), access=Access())
+    assert found.masks is not None
+    assert found.masks.metrics is not None
+    assert found.masks.metrics.ap == pytest.approx(1.0)
+    assert found.masks.metrics.num_objects == found.metrics.num_objects

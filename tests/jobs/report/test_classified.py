@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cvcore.errors import SpecError
-from jobs.outcome import refuse_classified
+from jobs.outcome import refuse_without_boxes
 from jobs.report.build import build_report, survey_run, write_report
 from jobs.report.run import read_run
 from jobs.report.views import charts, counters, warnings
@@ -84,7 +84,7 @@ def test_images_count_by_their_likeliest_label(run: Path) -> None:
 def test_what_needs_boxes_refuses_such_a_run(run: Path) -> None:
     counts = json.loads((run / "_SUCCESS.json").read_text())["counts"]
     with pytest.raises(SpecError, match="is a classifier's run, with labels and no boxes"):
-        refuse_classified(counts, str(run))
+        refuse_without_boxes(counts, str(run))
     table = read_table(RunFolder(str(run)), LocalStore(), ["labels", "detections"])
     assert table is not None
     assert table.column_names == ["labels"]

@@ -16,7 +16,6 @@ from cvcore.errors import ImageError
 from cvcore.image.limits import DecodeLimits
 from jobs.report.colors import BASE, MIXES, ink_color, label_color, parse_color
 from jobs.report.pictures import (
-    MASK_ALPHA,
     MAX_SIDE_PX,
     TIERS,
     data_uri,
@@ -85,7 +84,7 @@ def test_a_mask_is_drawn_where_it_lies_in_its_color() -> None:
     assert drawn is not None
     assert drawn.box == (20, 10, 50, 30)
     pixels = np.asarray(open_uri(drawn.uri).convert("RGBA"))
-    assert (pixels[..., 3] == mask[10:30, 20:50] * MASK_ALPHA).all()
+    assert (pixels[..., 3] == mask[10:30, 20:50] * 255).all()
     assert tuple(pixels[5, 5, :3]) == parse_color("#d55e00")
 
 

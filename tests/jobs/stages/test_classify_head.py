@@ -80,6 +80,6 @@ def test_rows_are_counted_when_written_and_when_read_back(tmp_path: object) -> N
     rows = head.table(decoded(3), dict(enumerate(told))).drop(["unit"])
     body = encode_part(rows, {})
     summary, store = summarize(0, rows, body), LocalStore()
-    assert (summary.found, summary.failed, summary.is_classified) == (2, 1, True)
+    assert (summary.found, summary.failed, summary.kind) == (2, 1, "classified")
     store.put(f"{tmp_path}/part.parquet", body)
     assert read_summary(store, f"{tmp_path}/part.parquet", 0, rows=3) == summary

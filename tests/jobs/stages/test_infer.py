@@ -20,7 +20,8 @@ from jobs.board import Tally
 from jobs.stages import decode
 from jobs.stages.decode import decode_inputs
 from jobs.stages.guard import InputBounds
-from jobs.stages.infer import InferStage, resolve_precision
+from jobs.stages.infer import InferStage
+from jobs.stages.replica import resolve_precision
 from jobs.stages.settings import InferSettings
 from jobs.stages.tasks import DetectTask
 from jobs.storage import Access, open_store

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from jobs.run_folder import RunFolder, probe_create_only
 from jobs.storage import (
     Access,
     AccessRefused,
@@ -25,6 +25,7 @@ from jobs.storage import (
     StoreUnreachable,
     join,
     open_store,
+    probe_create_only,
 )
 from jobs.storage.ranged import BLOCK_BYTES
 from tests.conftest import NO_CEPH, point_at
@@ -59,6 +60,21 @@ def test_what_is_written_is_read_listed_and_deleted(place: Place) -> None:
     assert not store.exists(uri)
     with pytest.raises(ObjectMissing):
         store.read(uri)
+
+
+def test_times_of_writing_are_the_stores_and_go_forward(place: Place) -> None:
+    store, folder = place
+    first, second = join(folder, "first"), join(folder, "second")
+    store.create(first, b"x", writer="w")
+    store.put(second, b"x")
+    began = store.modified_at(first)
+    assert timedelta() <= store.modified_at(second) - began < timedelta(seconds=30)
+    assert abs(datetime.now(UTC) - began) < timedelta(seconds=30), "the servers run on this machine"
+    while store.modified_at(first) == began:
+        store.put(first, b"y")
+    assert store.modified_at(first) > began
+    with pytest.raises(ObjectMissing):
+        store.modified_at(join(folder, "none"))
 
 
 def test_create_never_changes_what_stands(place: Place) -> None:
@@ -154,8 +170,8 @@ def test_a_missing_folder_or_bucket_is_said(place: Place) -> None:
 
 def test_the_probe_leaves_nothing(place: Place) -> None:
     store, folder = place
-    assert probe_create_only(RunFolder(folder), store, writer="w")
-    assert store.list_names(join(folder, "_veedor")) == []
+    assert probe_create_only(folder, store, writer="w")
+    assert store.list_names(folder) == []
 
 
 def test_long_listings_come_whole_and_in_order(moto_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

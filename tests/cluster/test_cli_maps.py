@@ -1,4 +1,4 @@
-"""`veedor segment` as it is typed, and what is made of its run."""
+"""`veedor annotate` with a segmenter as it is typed, and what is made of its run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from cluster.cli import app
 from cluster.exits import EXIT_USAGE
 from cvcore.checkpoint import save_checkpoint
 from cvcore.datasets.mask_files import encode_mask, read_mask
+from cvcore.errors import SpecError
 from cvcore.segment.unet import build_unet
+from jobs.outcome import refuse_without_boxes
 from tests.runs import read_local_rows
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -57,7 +59,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:  
 
 def command(folder: Path, out: str = "run") -> list[str | Path]:
     model = folder / "model.safetensors"
-    return ["segment", folder / "data" / "images", "--model", model, "--out", folder / out, "--actors", "1"]
+    return ["annotate", folder / "data" / "images", "--model", model, "--out", folder / out, "--actors", "1"]
 
 
 def test_maps_are_written_as_palette_pngs(done: Path) -> None:
@@ -89,12 +91,45 @@ def test_maps_are_measured_against_masks(done: Path) -> None:
     found = json.loads(result.output)
     assert (found["num_images"], found["num_failed"]) == (2, 1)
     assert 0 < found["metrics"]["mean_iou"] < 1
-    shown = run("evaluate", done / "run", "--truth", done / "data")
+    shown = run("evaluate", done / "run", "--truth", done / "data", "--out", done / "evaluation")
     assert "mIoU" in shown.output
+    content = json.loads((done / "evaluation" / "evaluation.json").read_text())
+    assert content["metrics"] == found["metrics"]
+    page = (done / "evaluation" / "report.html").read_text()
+    assert "1 image failed in the run" in page
+    assert page.count('class="map-card"') == 2
 
 
-def test_annotate_says_what_runs_a_segmenter(done: Path) -> None:
-    source, model = done / "data" / "images", done / "model.safetensors"
-    result = run("annotate", source, "--model", model, "--out", done / "other")
-    assert result.exit_code != 0
-    assert "veedor segment" in result.output
+def test_maps_are_measured_on_a_split_of_the_masks(done: Path) -> None:
+    whole, split, nothing = (
+        run("evaluate", done / "run", "--truth", done / "data", "--json", *options)
+        for options in ((), ("--split", "train"), ("--split", "other"))
+    )
+    assert json.loads(whole.output)["num_images"] == 2
+    assert nothing.exit_code == EXIT_USAGE
+    assert "no split 'other'" in nothing.output
+    if split.exit_code == 0:  # which images are drawn depends on the names alone
+        assert json.loads(split.output)["num_images"] <= 2
+    else:
+        assert "no image of" in split.output
+
+
+@pytest.mark.parametrize("options", [("--tile", "64", "--overlap", "8"), ("--maps", "maps")])
+def test_what_is_of_segmenters_is_refused_with_a_detector_before_anything_starts(
+    options: tuple[str, str], done: Path
+) -> None:
+    result = run("annotate", done / "data" / "images", "--out", done / "boxes", *options)
+    assert result.exit_code == EXIT_USAGE
+    assert "is of segmenters, and tiny is none" in result.output
+    assert not (done / "boxes").exists()
+
+
+def test_what_needs_boxes_says_what_the_run_holds(done: Path) -> None:
+    (done / "coco.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    result = run("evaluate", done / "run", "--truth", done / "coco.json")
+    assert result.exit_code == EXIT_USAGE
+    assert "a segmenter's run, with class maps" in result.output
+    counts = json.loads((done / "run" / "_SUCCESS.json").read_text())["counts"]
+    assert counts["maps"] == 2
+    with pytest.raises(SpecError, match="with class maps and no boxes"):
+        refuse_without_boxes(counts, "it")

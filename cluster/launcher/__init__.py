@@ -1,0 +1,1 @@
+"""Clusters in clouds, by Ray's launcher."""
