@@ -20,7 +20,7 @@ from jobs.storage import Access, open_store, resolve_location
 
 Kind = Literal["only_one", "only_other", "other_label", "score", "place"]
 KINDS: tuple[Kind, ...] = ("only_one", "only_other", "other_label", "score", "place")
-EXAMPLES = 12
+EXAMPLES = 10
 SHARE_EDGES = tuple(k / 20 for k in range(20))
 CHANGE_EDGES = tuple(k / 20 for k in range(-20, 20))
 

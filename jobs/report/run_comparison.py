@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobs.export.rows import Found
 
 TEMPLATE = "run_comparison.html.j2"
-MAX_SWAPS = 20
+MAX_LABELS, MAX_SWAPS = 30, 20
 
 
 def render_run_comparison(found: RunComparison, pictures: RowPictures | None) -> str:
@@ -35,7 +35,6 @@ def render_run_comparison(found: RunComparison, pictures: RowPictures | None) ->
         pictures: of the first run's rows; None shows none.
     """
     first, second = run_names(found)
-    total = found.total
     return find_template(TEMPLATE).render(
         title=f"{first} and {second}",
         kind="comparison of runs",
@@ -52,8 +51,9 @@ def render_run_comparison(found: RunComparison, pictures: RowPictures | None) ->
         warnings=_warnings(found),
         counters=_counters(found),
         columns=("first", "second", "both", "other label", "only first", "only second", "IoU", "Δ score"),
-        rows=[_label_row(visible(label), each) for label, each in found.labels.items()]
-        + ([_label_row("all", total)] if len(found.labels) > 1 else []),
+        rows=[_label_row(visible(label), each) for label, each in list(found.labels.items())[:MAX_LABELS]],
+        total=_label_row("all", found.total) if len(found.labels) > 1 else None,
+        more_labels=max(0, len(found.labels) - MAX_LABELS),
         swaps=[
             (visible(one), visible(other), count)
             for (one, other), count in found.swaps.most_common(MAX_SWAPS)

@@ -17,7 +17,8 @@ from pycocotools.cocoeval import COCOeval
 
 from cvcore.errors import SpecError
 from jobs.evaluate import evaluate_run
-from jobs.export.export import Options, export_run
+from jobs.export.export import export_run
+from jobs.export.options import Options
 from jobs.storage import Access
 from tests.exchange import LABELS, make_rows, video_rows, write_run
 from tests.references import reference
