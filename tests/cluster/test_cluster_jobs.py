@@ -363,9 +363,9 @@ def test_a_wrong_source_exits_with_2_and_a_job_that_is_stopped_with_1(
     started = up.veedor("submit", spec, "--json")
     assert started.returncode == 0, started.stdout + started.stderr
     submission_id = last_event(started.stdout)["submission_id"]
-    wrong = write_spec(
-        {**content, "source": {"uri": "s3://no-such-bucket-here/in/"}, "job": "annotate"}, tmp_path
-    )
+    elsewhere = annotate_content(best_s3, bucket, "never")
+    elsewhere["resources"]["actors"] = 1
+    wrong = write_spec({**elsewhere, "source": {"uri": "s3://no-such-bucket-here/in/"}}, tmp_path)
     failed = up.veedor("submit", wrong, "--follow", "--json")
     assert failed.returncode == 2
     assert "there is no bucket 'no-such-bucket-here'" in last_event(failed.stdout)["message"]
