@@ -1,0 +1,84 @@
+"""PNG's chunks (W3C PNG, third edition): what a file holds, and a file of class ids written row by row."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import numpy.typing as npt
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHUNK_BYTES = 2**20
+_LENGTH_AND_NAME = 8
+_CHECKSUM = 4
+
+
+def holds_chunk(data: bytes, name: bytes) -> bool:
+    """Whether a PNG has a chunk of that name; a damaged file has what comes before the damage."""
+    at = len(_SIGNATURE)
+    while at + _LENGTH_AND_NAME <= len(data):
+        length, found = struct.unpack_from(">I4s", data, at)
+        if found == name:
+            return True
+        at += _LENGTH_AND_NAME + length + _CHECKSUM
+    return False
+
+
+class PaletteWriter:
+    """A palette PNG, from top to bottom: memory holds what is compressed, not the pixels.
+
+    Args:
+        height, width: pixels.
+        palette: (N, 3) uint8 RGB.
+    """
+
+    def __init__(self, *, height: int, width: int, palette: npt.NDArray[np.uint8]) -> None:
+        self._height, self._width = height, width
+        self._rows = 0
+        self._packer = zlib.compressobj(6)
+        self._waiting = bytearray()
+        self._parts = [
+            _SIGNATURE,
+            _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
+            _chunk(b"PLTE", palette.tobytes()),
+        ]
+
+    def write(self, rows: npt.NDArray[np.uint8]) -> None:
+        """The next rows, (n, width) indices into the palette.
+
+        Raises:
+            ValueError: for rows of another width, or more than the image has.
+        """
+        if rows.shape[1:] != (self._width,) or self._rows + len(rows) > self._height:
+            raise ValueError(
+                f"{rows.shape} does not follow {self._rows} rows of an image of {self._height}x{self._width}"
+            )
+        self._rows += len(rows)
+        filtered = np.zeros(
+            (len(rows), self._width + 1), np.uint8
+        )  # each row's first byte says: not filtered
+        filtered[:, 1:] = rows
+        self._waiting += self._packer.compress(filtered.tobytes())
+        if len(self._waiting) >= _CHUNK_BYTES:
+            self._flush()
+
+    def finish(self) -> bytes:
+        """The file.
+
+        Raises:
+            ValueError: where rows are missing.
+        """
+        if self._rows != self._height:
+            raise ValueError(f"{self._rows} of {self._height} rows were written")
+        self._waiting += self._packer.flush()
+        self._flush()
+        return b"".join([*self._parts, _chunk(b"IEND", b"")])
+
+    def _flush(self) -> None:
+        self._parts.append(_chunk(b"IDAT", bytes(self._waiting)))
+        self._waiting.clear()
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
