@@ -30,7 +30,7 @@ from cvcore.errors import ImageError
 from cvcore.image.fit import Fit, draw_fit, plan_fit
 from cvcore.image.jpeg import count_scans
 from cvcore.image.limits import DecodeLimits
-from cvcore.image.png import holds_chunk
+from cvcore.image.png import exif_of, holds_chunk
 from cvcore.image.rgb import read_orientation, swaps_sides, to_rgb, turn_upright
 from cvcore.image.sniff import declared_size, format_of_extension, sniff_format
 from cvcore.image.tiff import tiff_extent
@@ -132,8 +132,8 @@ def read_size(
     image_format = check_file(data, limits, name)
     with reading(data, image_format, name):
         image = read_header(data, image_format, limits)
-        if isinstance(image, PngImageFile) and holds_chunk(data, b"eXIf"):
-            image.load()
+        if isinstance(image, PngImageFile) and (exif := exif_of(data)) is not None:
+            image.info["exif"] = exif
         width, height = image.size
         return (height, width) if swaps_sides(read_orientation(image)) else (width, height)
 
@@ -228,7 +228,8 @@ def _check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
     if width * height > limits.max_pixels:
         raise ImageError(
             "too_large",
-            f"{width}x{height} is {width * height} pixels, over the limit max_pixels = {limits.max_pixels}",
+            f"{width}x{height} is {width * height} pixels, over the limit max_pixels = {limits.max_pixels}; "
+            "raise it where such images are expected",
         )
 
 

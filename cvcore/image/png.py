@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNK_BYTES = 2**20
+_ROWS_AT_ONCE = 64
 _LENGTH_AND_NAME = 8
 _CHECKSUM = 4
+_EXIF = b"Exif\0\0"
+_XMP, _RAW_PROFILE = b"XML:com.adobe.xmp", b"Raw profile type"
+
+
+def chunks_of(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Names and bodies of a PNG's chunks, unchecked; a damaged file has what comes before the damage."""
+    at, view = len(_SIGNATURE), memoryview(data)
+    while at + _LENGTH_AND_NAME <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        start = at + _LENGTH_AND_NAME
+        yield name, view[start : start + length]
+        at = start + length + _CHECKSUM
 
 
 def holds_chunk(data: bytes, name: bytes) -> bool:
-    """Whether a PNG has a chunk of that name; a damaged file has what comes before the damage."""
-    at = len(_SIGNATURE)
-    while at + _LENGTH_AND_NAME <= len(data):
-        length, found = struct.unpack_from(">I4s", data, at)
-        if found == name:
-            return True
-        at += _LENGTH_AND_NAME + length + _CHECKSUM
-    return False
+    """Whether a PNG has a chunk of that name."""
+    return any(found == name for found, _ in chunks_of(data))
+
+
+def exif_of(data: bytes) -> bytes | None:
+    """The EXIF block of a PNG, as JPEGs have it; it may stand behind the pixels. None where there is none."""
+    return next((_EXIF + bytes(body) for name, body in chunks_of(data) if name == b"eXIf"), None)
+
+
+def describes_elsewhere(data: bytes) -> bool:
+    """Whether text of a PNG, wherever it stands, has XMP, or EXIF as older programs wrote it."""
+    return any(
+        name in (b"tEXt", b"zTXt", b"iTXt") and bytes(body[: len(_XMP)]).startswith((_XMP, _RAW_PROFILE))
+        for name, body in chunks_of(data)
+    )
 
 
 class PaletteWriter:
@@ -55,13 +76,13 @@ class PaletteWriter:
                 f"{rows.shape} does not follow {self._rows} rows of an image of {self._height}x{self._width}"
             )
         self._rows += len(rows)
-        filtered = np.zeros(
-            (len(rows), self._width + 1), np.uint8
-        )  # each row's first byte says: not filtered
-        filtered[:, 1:] = rows
-        self._waiting += self._packer.compress(filtered.tobytes())
-        if len(self._waiting) >= _CHUNK_BYTES:
-            self._flush()
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            piece = rows[start : start + _ROWS_AT_ONCE]
+            filtered = np.zeros((len(piece), self._width + 1), np.uint8)  # a row begins with 0: not filtered
+            filtered[:, 1:] = piece
+            self._waiting += self._packer.compress(filtered)
+            if len(self._waiting) >= _CHUNK_BYTES:
+                self._flush()
 
     def finish(self) -> bytes:
         """The file.

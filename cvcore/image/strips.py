@@ -22,7 +22,7 @@ from cvcore.errors import ImageError
 from cvcore.image.decode import check_file, open_image, read_header, reading
 from cvcore.image.jpeg import count_scans
 from cvcore.image.limits import DecodeLimits
-from cvcore.image.png import holds_chunk
+from cvcore.image.png import describes_elsewhere, exif_of
 from cvcore.image.rgb import read_orientation, to_rgb
 
 Pixels = npt.NDArray[np.uint8]
@@ -31,6 +31,7 @@ MAX_WHOLE_PIXELS = 2**28
 """Of images whose kind has to be decoded whole, whatever `max_pixels` allows: 0.8 GB of RGB."""
 
 _MAX_TILE_ROWS = 4096
+_ROWS_AT_ONCE = 64
 _PNG_BIT_DEPTH = 24  # where IHDR has it
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _ORIENTATION, _TILE_LENGTH, _BITS = 274, 323, TiffImagePlugin.BITSPERSAMPLE
@@ -42,13 +43,16 @@ class Strips:
     Args:
         height, width: pixels.
         fetch: gives rows `start` to `stop`, (n, width, 3); called in order, without gaps.
+        needed: what has to live as long as rows are fetched.
 
     Memory holds the rows that the last `read` asked for.
     """
 
-    def __init__(self, height: int, width: int, fetch: Callable[[int, int], Pixels]) -> None:
+    def __init__(
+        self, height: int, width: int, fetch: Callable[[int, int], Pixels], *, needed: object = None
+    ) -> None:
         self.height, self.width = height, width
-        self._fetch = fetch
+        self._fetch, self._needed = fetch, needed
         self._first = 0
         self._rows = np.zeros((0, width, 3), np.uint8)
 
@@ -61,13 +65,21 @@ class Strips:
         """
         if rows.start < self._first:
             raise ValueError(f"row {rows.start} has passed: rows from {self._first} on can be read")
-        stop = self._first + len(self._rows)
-        if rows.start > self._first or rows.stop > stop:
-            kept = self._rows[rows.start - self._first :]
-            after = self._fetch(stop, max(stop, rows.stop))
-            self._rows = np.concatenate([kept, after[max(0, rows.start - stop) :]])
-            self._first = rows.start
+        if rows.start > self._first or rows.stop > self._first + len(self._rows):
+            self._advance(rows)
         return self._rows[: rows.stop - rows.start, columns]
+
+    def _advance(self, rows: slice) -> None:
+        stop = self._first + len(self._rows)
+        kept = self._rows[rows.start - self._first :]
+        fresh = np.empty((max(stop, rows.stop) - rows.start, self.width, 3), np.uint8)
+        fresh[: len(kept)] = kept
+        for start in range(stop, rows.stop, _ROWS_AT_ONCE):
+            piece = self._fetch(start, min(start + _ROWS_AT_ONCE, rows.stop))
+            piece = piece[max(0, rows.start - start) :]
+            at = max(start, rows.start) - rows.start
+            fresh[at : at + len(piece)] = piece
+        self._first, self._rows = rows.start, fresh
 
 
 def open_strips(data: bytes, *, limits: DecodeLimits, name: str | None = None) -> Strips:
@@ -100,6 +112,10 @@ def open_strips(data: bytes, *, limits: DecodeLimits, name: str | None = None) -
 
 def _whole_because(header: ImageFile.ImageFile, data: bytes) -> str | None:
     """What keeps an image from being decoded by rows; None where nothing does."""
+    if isinstance(header, PngImageFile):
+        if describes_elsewhere(data):
+            return "with XMP or EXIF as text, which may turn them"
+        header.info["exif"] = exif_of(data) or b""
     if read_orientation(header) != 1:
         return "turned by its orientation tag"
     if isinstance(header, JpegImageFile):
@@ -110,8 +126,6 @@ def _whole_because(header: ImageFile.ImageFile, data: bytes) -> str | None:
     if isinstance(header, PngImageFile):
         if header.info.get("interlace"):
             return "interlaced"
-        if holds_chunk(data, b"eXIf"):
-            return "with an EXIF block, which may turn them"
         return "of 16 bits a channel" if data[_PNG_BIT_DEPTH] > 8 else None
     if isinstance(header, TiffImageFile):
         return _whole_tiff_because(header)
@@ -135,10 +149,11 @@ def _stream(
 
     logging.getLogger("pyvips").setLevel(logging.ERROR)  # it warns of what it raises
     kind = str(header.format).lower()
-    load: Callable[..., Any] = getattr(pyvips.Image, f"{kind}load_buffer")
+    load: Callable[..., Any] = getattr(pyvips.Image, f"{kind}load_source")
     fail_on = "truncated" if kind == "jpeg" else "error"  # Pillow too forgives a JPEG what libjpeg warns of
     try:
-        image = load(data, access="sequential", fail_on=fail_on)
+        source = pyvips.Source.new_from_memory(data)  # a buffer would be copied
+        image = load(source, access="sequential", fail_on=fail_on)
         region = pyvips.Region.new(image)
     except pyvips.Error as error:
         raise OSError(_told(error)) from error
@@ -147,8 +162,6 @@ def _stream(
     mode = _MODES[image.bands]
 
     def fetch(start: int, stop: int) -> Pixels:
-        if stop <= start:
-            return np.zeros((0, image.width, 3), np.uint8)
         with judging():
             try:
                 body = region.fetch(0, start, image.width, stop - start)
@@ -156,7 +169,7 @@ def _stream(
                 raise OSError(_told(error)) from error
             return np.asarray(to_rgb(Image.frombuffer(mode, (image.width, stop - start), body)))
 
-    return Strips(image.height, image.width, fetch)
+    return Strips(image.height, image.width, fetch, needed=(source, data))
 
 
 def _told(error: Exception) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from cvcore.datasets.mask_files import mask_writer, read_mask, voc_palette
 from cvcore.errors import ImageError
@@ -48,6 +49,19 @@ def turned() -> Image.Exif:
     return exif
 
 
+def unturned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[274] = 1
+    return exif
+
+
+def xmp(orientation: int) -> PngInfo:
+    text = f'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="{orientation}"/>'
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", text)
+    return info
+
+
 STREAMED = {
     "jpeg, full chroma": (picture(), "JPEG", {"subsampling": 0, "quality": 90}),
     "jpeg, quarter chroma": (picture(), "JPEG", {"subsampling": 2, "quality": 40}),
@@ -60,6 +74,7 @@ STREAMED = {
     "palette png with a transparent colour": (picture("P"), "PNG", {"transparency": 5}),
     "gray png with a transparent level": (picture("L"), "PNG", {"transparency": 90}),
     "black and white png": (picture("1"), "PNG", {}),
+    "png with an EXIF block": (picture(), "PNG", {"exif": unturned()}),
     "tiff": (picture(), "TIFF", {}),
     "deflated tiff": (picture(), "TIFF", {"compression": "tiff_adobe_deflate"}),
     "gray lzw tiff": (picture("L"), "TIFF", {"compression": "tiff_lzw"}),
@@ -68,6 +83,7 @@ WHOLE = {
     "progressive jpeg": (picture(), "JPEG", {"progressive": True}),
     "turned jpeg": (picture(), "JPEG", {"exif": turned()}),
     "cmyk jpeg": (picture("RGB").convert("CMYK"), "JPEG", {}),
+    "png with XMP": (picture(), "PNG", {"pnginfo": xmp(6)}),
     "turned png": (picture(), "PNG", {"exif": turned()}),
     "16 bit png": (
         Image.fromarray(np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 4),
