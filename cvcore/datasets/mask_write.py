@@ -107,7 +107,8 @@ def coco_document_of(
     images: Iterable[tuple[str, int, int, Sequence[CocoShape]]], labels: Sequence[str]
 ) -> bytes:
     """A document of COCO's instances: name, height and width of images with their shapes."""
-    stated, annotations = [], []
+    stated: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id, (name, height, width, shapes) in enumerate(images, start=1):
         stated.append({"id": image_id, "file_name": name, "height": height, "width": width})
         for shape in shapes:

@@ -80,7 +80,7 @@ class PaletteWriter:
             piece = rows[start : start + _ROWS_AT_ONCE]
             filtered = np.zeros((len(piece), self._width + 1), np.uint8)  # a row begins with 0: not filtered
             filtered[:, 1:] = piece
-            self._waiting += self._packer.compress(filtered)
+            self._waiting += self._packer.compress(filtered.tobytes())
             if len(self._waiting) >= _CHUNK_BYTES:
                 self._flush()
 

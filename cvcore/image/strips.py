@@ -107,7 +107,8 @@ def open_strips(data: bytes, *, limits: DecodeLimits, name: str | None = None) -
                 "or a tiled TIFF, of 8 bits a channel",
             )
     pixels = np.asarray(open_image(data, limits=limits, name=name))
-    return Strips(*pixels.shape[:2], lambda start, stop: pixels[start:stop])
+    height, width = pixels.shape[:2]
+    return Strips(height, width, lambda start, stop: pixels[start:stop])
 
 
 def _whole_because(header: ImageFile.ImageFile, data: bytes) -> str | None:
