@@ -60,8 +60,8 @@ def _name(data: Mapping[str, Any], uri: str) -> str:
 
 def _given(data: Mapping[str, Any], result: list[Mapping[str, Any]], uri: str) -> Given:
     given = Given(_name(data, uri), in_shares=True)
-    image = data.get("image")
-    given.uri = image if isinstance(image, str) else None
+    where = data.get("uri", data.get("image"))
+    given.uri = where if isinstance(where, str) else None
     given.uri_frame = whole(data.get("frame_index"))
     brushes = {each.get("parentID"): each for each in result if each.get("type") == "brushlabels"}
     used = set()
