@@ -87,13 +87,21 @@ RECIPES: dict[str, dict[str, Any]] = {
     "yolov1": {
         "model": "yolov1_squeezenet",
         "init": IMAGENET,
+        "freeze": "backbone",
         "width": 0.25,
         "batch_size": 8,
-        "epochs": 30,
-        "lr": 2e-4,
+        "epochs": 120,
+        "lr": 4e-4,
     },
     "yolov2": {"model": "yolov2", "width": 0.25, "input_size": 320, "epochs": 40, "batch_size": 8},
-    "yolov3": {"model": "yolov3", "width": 0.25, "input_size": 320, "epochs": 20, "batch_size": 8},
+    "yolov3": {
+        "model": "yolov3",
+        "width": 0.25,
+        "input_size": 320,
+        "epochs": 30,
+        "batch_size": 8,
+        "options": {"loss": "dense"},
+    },
     "tiny": {"model": "tiny", "input_size": 320, "epochs": 40, "batch_size": 8},
 }
 """Of each what differs from `veedor train`'s defaults."""

@@ -26,6 +26,16 @@ TokenFile = Annotated[
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Use a cluster beyond this machine without a token.")
 ]
+Code = Annotated[
+    str, typer.Option(help="What runs there: tree, this veedor; installed, the cluster's own; or a wheel.")
+]
+SharedPaths = Annotated[bool, typer.Option("--shared-paths", help="Local paths are the same on every node.")]
+SubmitTo = Annotated[
+    str | None,
+    typer.Option(
+        "--submit", help="http://HOST:8265 of a cluster to submit the jobs to, instead of running them here."
+    ),
+]
 Profile = Annotated[str | None, typer.Option(help="AWS profile; default the environment's credentials.")]
 Endpoint = Annotated[str | None, typer.Option(help="S3-compatible endpoint; default AWS_ENDPOINT_URL.")]
 Region = Annotated[str | None, typer.Option(help="S3 region; default the environment's.")]

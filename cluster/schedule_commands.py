@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cluster.exits import usage_errors
-from cluster.options import Address, Endpoint, Json, Profile, Region, Verbose
+from cluster.options import (
+    Address,
+    Code,
+    Endpoint,
+    Insecure,
+    Json,
+    Profile,
+    Region,
+    SharedPaths,
+    SubmitTo,
+    TokenFile,
+    Verbose,
+)
 
 if TYPE_CHECKING:
     from cluster.schedules.office import Office
@@ -197,6 +209,11 @@ def serve(
     every_s: Annotated[float, typer.Option(min=1, help="Seconds between looks.")] = 20.0,
     at_once: Annotated[int, typer.Option(min=1, help="Run so many schedules at once.")] = 1,
     address: Address = None,
+    submit: SubmitTo = None,
+    code: Code = "tree",
+    shared_paths: SharedPaths = False,
+    token_file: TokenFile = None,
+    insecure: Insecure = False,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
@@ -208,10 +225,20 @@ def serve(
 
     with usage_errors(as_json=as_json):
         office = _office(store, profile, endpoint_url, region)
-    options = {"--address": address, "--profile": profile, "--endpoint-url": endpoint_url, "--region": region}
-    flags = [*(["--json"] if as_json else []), *(["--verbose"] if verbose else [])]
-    more = [word for key, value in options.items() if value is not None for word in (key, value)]
-    serve_store(office, [*more, *flags], every_s=every_s, at_once=at_once, as_json=as_json)
+    options: dict[str, object] = {
+        "--address": address,
+        "--submit": submit,
+        "--code": code,
+        "--shared-paths": shared_paths,
+        "--token-file": token_file,
+        "--insecure": insecure,
+        "--profile": profile,
+        "--endpoint-url": endpoint_url,
+        "--region": region,
+        "--json": as_json,
+        "--verbose": verbose,
+    }
+    serve_store(office, options, every_s=every_s, at_once=at_once, as_json=as_json)
 
 
 def _office(store: str, profile: str | None, endpoint_url: str | None, region: str | None) -> Office:

@@ -153,8 +153,8 @@ def report_text(report: Report | None) -> str:
     inputs, failed = report.counts.get("inputs", 0), report.counts.get("failed", 0)
     parts = [f"{inputs:,} inputs"]
     if report.scan is not None:
-        number = f"scan {report.scan['number']}: " if inputs else ""
-        parts = [f"{number}{inputs:,} new, {report.scan['anomalies']:,} anomalies"]
+        told = f"scan {report.scan['number']}: {inputs:,} new, {report.scan['anomalies']:,} anomalies"
+        parts = [told if inputs else "nothing new"]
     if failed:
         parts.append(f"{failed:,} failed")
     return ", ".join([*parts, *([f"exit code {report.exit_code}"] if report.exit_code else [])])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from threading import Event
 from types import FrameType
 
@@ -16,9 +16,10 @@ from cluster.schedules.serve import Server
 
 
 def serve_store(
-    office: Office, options: Sequence[str], *, every_s: float, at_once: int, as_json: bool
+    office: Office, options: Mapping[str, object], *, every_s: float, at_once: int, as_json: bool
 ) -> None:
     """Serve until SIGTERM or SIGINT; `options` go to the processes that tick."""
+    words = [word for key, value in options.items() for word in _words(key, value)]
     stop = Event()
 
     def ask_to_stop(signum: int, frame: FrameType | None) -> None:
@@ -31,7 +32,7 @@ def serve_store(
 
     def start(name: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "cluster.cli", "tick", "--store", office.root, "--only", name]
-        return subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL)
+        return subprocess.Popen([*command, *words], stdin=subprocess.DEVNULL)
 
     def look() -> dict[str, Step]:
         return {each.change.schedule.name: each.step for each in office.look()[0]}
@@ -39,3 +40,10 @@ def serve_store(
     display.step(f"Serving the schedules of {office.root}; SIGTERM or Ctrl-C ends it")
     Server(look, start, stop.wait, listener=display, every_s=every_s, at_once=at_once).serve()
     display.step("Ended")
+
+
+def _words(option: str, value: object) -> list[str]:
+    """An option as it is typed: nothing where it is not given."""
+    if value is None or value is False:
+        return []
+    return [option] if value is True else [option, str(value)]

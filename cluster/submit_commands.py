@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from cluster.exits import EXIT_INTERRUPTED, told
-from cluster.options import Insecure, JobServer, Json, TokenFile, Verbose
+from cluster.options import Code, Insecure, JobServer, Json, SharedPaths, TokenFile, Verbose
 
 if TYPE_CHECKING:
     from cluster.console import Display
@@ -27,13 +27,8 @@ def submit(
         bool, typer.Option("--follow", "-f", help="Show the job until it ends, and exit with its code.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Run a job that has succeeded once more.")] = False,
-    code: Annotated[
-        str,
-        typer.Option(help="What runs there: tree, this veedor; installed, the cluster's own; or a wheel."),
-    ] = "tree",
-    shared_paths: Annotated[
-        bool, typer.Option("--shared-paths", help="Local paths are the same on every node.")
-    ] = False,
+    code: Code = "tree",
+    shared_paths: SharedPaths = False,
     token_file: TokenFile = None,
     insecure: Insecure = False,
     as_json: Json = False,

@@ -10,11 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cluster.exits import EXIT_FAILED, EXIT_INTERRUPTED, interrupt, usage_errors
-from cluster.options import Address, Endpoint, Json, Profile, Region, Verbose
+from cluster.options import (
+    Address,
+    Code,
+    Endpoint,
+    Insecure,
+    Json,
+    Profile,
+    Region,
+    SharedPaths,
+    SubmitTo,
+    TokenFile,
+    Verbose,
+)
 from cluster.schedule_commands import StoreOption
+from cvcore.errors import SpecError
 
 if TYPE_CHECKING:
     from cluster.console import Display
+    from cluster.schedules.runner import Runner
     from cluster.schedules.tick import Tally
 
 
@@ -22,6 +36,11 @@ def tick(
     store: StoreOption,
     only: Annotated[str | None, typer.Option(help="This schedule alone.")] = None,
     address: Address = None,
+    submit: SubmitTo = None,
+    code: Code = "tree",
+    shared_paths: SharedPaths = False,
+    token_file: TokenFile = None,
+    insecure: Insecure = False,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
     region: Region = None,
@@ -35,16 +54,22 @@ def tick(
     """
     from cluster.console import open_display
     from cluster.schedules.runner import LocalRunner
+    from cluster.schedules.submitting import Destination, SubmitRunner
     from cluster.schedules.tick import Ticker
     from jobs.storage import Access, open_store, resolve_location
 
     signal.signal(signal.SIGTERM, interrupt)
     display = open_display(as_json=as_json)
-    runner = LocalRunner(address=address, as_json=as_json, verbose=verbose)
     try:
         with usage_errors(as_json=as_json):
             root = resolve_location(store)
             opened = open_store(root, Access(profile, endpoint_url, region))
+            if submit is not None and address is not None:
+                raise SpecError("name one of --submit, a job server, and --address, a cluster to join")
+            runner: Runner = LocalRunner(address=address, as_json=as_json, verbose=verbose)
+            if submit is not None:
+                to = Destination(submit, code, shared_paths, token_file, insecure)
+                runner = SubmitRunner(to, as_json=as_json, verbose=verbose)
             tally = Ticker(root, opened, runner, listener=display).tick(only)
     except KeyboardInterrupt as error:
         display.error("interrupted: what was claimed is taken over by a later tick")

@@ -10,12 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.progress import STAGES, Snapshot, StageCount, recent_rates
 from jobs.telemetry import Telemetry
 
 RATE_WINDOW_S = 10.0
 BOARD_TIMEOUT_S = 30.0
+LAST_WAIT_S = 3.0
 
 
 class _Board:
@@ -74,7 +76,10 @@ class Tally:
 
     @classmethod
     def start(cls) -> Tally:
-        return cls(ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote())
+        """On the driver's node: the board holds what must outlive other nodes."""
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(_Board)
+        return cls(board.remote())
 
     def begin(self, stage: str, unit: int) -> int:
         """Note that a unit began, so that one whose process dies is known; waits until it is noted.
@@ -126,9 +131,17 @@ class Watch:
 
     def snapshot(self) -> Snapshot:
         """The newest state known; waits at most a tenth of a second for it."""
+        return self._snapshot(wait_s=0.1)
+
+    def last_snapshot(self) -> Snapshot:
+        """The state when all is done: asked for anew, and waited for."""
+        self._waiting = None
+        return self._snapshot(wait_s=LAST_WAIT_S)
+
+    def _snapshot(self, *, wait_s: float) -> Snapshot:
         if self._waiting is None:
             self._waiting = self._tally.board.read.remote()
-        ready, _ = ray.wait([self._waiting], timeout=0.1)
+        ready, _ = ray.wait([self._waiting], timeout=wait_s)
         elapsed_s = time.monotonic() - self._started
         counts, actors_ready = self._latest() if ready else (None, self._last.actors_ready)
         stages = self._last.stages

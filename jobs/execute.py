@@ -21,7 +21,7 @@ from jobs.outcome import JobFailed, Outcome, RunResult, is_over_limit
 from jobs.pipeline import Pipeline
 from jobs.plan import Plan
 from jobs.prepare import Prepared
-from jobs.progress import Listener
+from jobs.progress import Listener, Snapshot
 from jobs.quarantine import run_surviving
 from jobs.resources import count_store_users
 from jobs.sink import PartSummary, part_metadata, pending_units
@@ -197,15 +197,14 @@ def _progress(watch: Watch, listener: Listener, telemetry: Telemetry | None) -> 
     """Tell of the run's state from a thread of its own, and once more at the end."""
     stop = Event()
 
-    def tell() -> None:
-        snapshot = watch.snapshot()
+    def tell(snapshot: Snapshot) -> None:
         listener.progress(snapshot)
         if telemetry is not None:
             telemetry.progress(snapshot)
 
     def keep_telling() -> None:
         while not stop.wait(PROGRESS_INTERVAL_S):
-            tell()
+            tell(watch.snapshot())
 
     thread = Thread(target=keep_telling, name="veedor-progress", daemon=True)
     thread.start()
@@ -214,7 +213,7 @@ def _progress(watch: Watch, listener: Listener, telemetry: Telemetry | None) -> 
     finally:
         stop.set()
         thread.join()
-        tell()
+        tell(watch.last_snapshot())
 
 
 def failure_text(error: Exception, plan: Plan, *, published: int) -> str:

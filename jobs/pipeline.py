@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, ExecutionResources
 
+from jobs.lost_nodes import ending_what_waits
 from jobs.plan import Plan
 from jobs.resources import ResourcePlan
 from jobs.sink import PartSummary
@@ -49,13 +50,20 @@ def run_pipeline(pipeline: Pipeline) -> Iterator[PartSummary]:
         ray.exceptions.RayError: when a stage fails for good; what was published stays published.
     """
     pool = uuid.uuid4().hex
+
+    def end_pool() -> None:
+        pipeline.infer.tally.end_pool(pool)
+
     try:
-        for batch in build_dataset(pipeline, pool=pool).iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from read_summaries(batch)
+        with ending_what_waits(end_pool) as published:
+            dataset = build_dataset(pipeline, pool=pool)
+            for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+                published()
+                yield from read_summaries(batch)
     finally:
         # Ray Data drops its handles and leaves the rest to the last one's end. A kept error, a cycle, or a
         # thread of its executor that is late would hold the CPUs and GPUs that the next run waits for.
-        pipeline.infer.tally.end_pool(pool)
+        end_pool()
 
 
 def build_dataset(pipeline: Pipeline, *, pool: str) -> Dataset:

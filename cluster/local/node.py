@@ -86,6 +86,7 @@ def start_node(order: NodeOrder) -> Any:
         include_dashboard=True if order.is_head else None,
         dashboard_host=LOOPBACK,
         dashboard_port=order.port,
+        dashboard_agent_listen_port=0,  # the default is one for all clusters of a machine
         no_monitor=True,  # of an autoscaler: there is nothing to scale
     )
     node = Node(parameters, head=order.is_head, shutdown_at_exit=True, spawn_reaper=True)

@@ -90,8 +90,8 @@ def follow(cluster: Cluster, submission_id: str, display: Display) -> Ended:
             lines.restart()
             try:
                 async for text in cluster.client.tail_job_logs(submission_id):
-                    lost = 0
                     for line in lines.take(text):
+                        lost = 0
                         show(line)
             except (aiohttp.ClientError, RuntimeError, OSError) as error:
                 lost += 1

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from cluster.exits import EXIT_FAILED, EXIT_USAGE
 from cluster.schedules.records import Report
+from cvcore.errors import SpecError
+from jobs.outcome import RunResult
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,22 @@ class Work:
     attempt: int
     content: Mapping[str, Any]
     alert_env: str | None = None
+
+    @property
+    def webhook(self) -> str | None:
+        """Where to tell of anomalies; raises `SpecError` if it should be known here and is not."""
+        if self.alert_env is None:
+            return None
+        webhook = os.environ.get(self.alert_env)
+        if not webhook:
+            raise SpecError(
+                f"the environment variable {self.alert_env} is not set: it has the address that the scans of "
+                "this schedule tell of anomalies"
+            )
+        return webhook
+
+    def __str__(self) -> str:
+        return f"the schedule {self.schedule!r}"
 
 
 class Runner(Protocol):
@@ -54,41 +72,40 @@ class LocalRunner:
 
     def run(self, work: Work) -> Report:
         from cluster.job_ending import end_content
+        from jobs.alerts import AlertSettings
 
-        more: dict[str, Any] = {}
-        if work.alert_env is not None and work.content.get("job") == "scan":
-            from jobs.alerts import AlertSettings
-
-            webhook = os.environ.get(work.alert_env)
-            if not webhook:
-                return Report(
-                    exit_code=EXIT_USAGE,
-                    error=f"the environment variable {work.alert_env} is not set: it has the address that "
-                    "the scans of this schedule tell of anomalies",
-                )
-            more["alerts"] = AlertSettings(webhook)
+        try:
+            webhook = work.webhook
+        except SpecError as error:
+            return Report(exit_code=EXIT_USAGE, error=str(error))
+        more: dict[str, Any] = {"alerts": AlertSettings(webhook)} if webhook else {}
         ending = end_content(
             dict(work.content),
-            name=f"the schedule {work.schedule!r}",
+            name=str(work),
             address=self._address,
             as_json=self._as_json,
             verbose=self._verbose,
             **more,
         )
-        return report_of(ending.exit_code, ending.error, ending.result)
+        problems = alert_problems(ending.result)
+        return report_of(ending.exit_code, ending.error, ending.result, problems)
 
 
-def report_of(exit_code: int, error: str | None, result: Any) -> Report:
+def alert_problems(result: RunResult | None) -> list[str]:
+    """What went wrong when a scan told of anomalies."""
+    scan = result.manifest.get("scan") if result else None
+    return list(scan["alert_problems"]) if scan else []
+
+
+def report_of(exit_code: int, error: str | None, result: RunResult | None, problems: list[str]) -> Report:
     """A job's ending as records keep it. An alert that did not arrive fails a scan: its next try sends it."""
     if result is None:
         return Report(exit_code=exit_code, error=error)
-    scan = result.manifest.get("scan")
-    problems = scan["alert_problems"] if scan else []
     return Report(
         exit_code=EXIT_FAILED if problems else exit_code,
         uri=result.uri,
         counts=result.manifest["counts"],
         failures=result.manifest.get("failures", {}),
-        scan=scan,
+        scan=result.manifest.get("scan"),
         error="; ".join(problems) or error,
     )

@@ -96,9 +96,8 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
     queue, about = (None, {}) if order is None else make_queue(source, order, options, access)
     with staged(out, access=access, overwrite=options.overwrite) as folder:
         sink = Sink(folder)
-        writer = (
-            CocoWriter(sink, facts, polygons=True) if options.masks == "polygons" else writer_of(sink, facts)
-        )
+        polygons = options.masks == "polygons"
+        writer = CocoWriter(sink, facts, polygons=True) if polygons else writer_of(sink, facts)
         counts = _write(writer, source, folder, queue=queue, limit=options.limit)
         writer.close()
         counts["not_looked_at"] = found.record.num_inputs - counts["inputs"]

@@ -56,6 +56,7 @@ class Options:
         if self.limit is not None and self.limit < 1:
             raise SpecError(f"limit must be at least 1, got {self.limit}")
         order, use = self._order(to), self._use()
+        self._check_masks(to)
         if (order == "disagreement") != (self.other is not None):
             raise SpecError(
                 "the order disagreement is with another run: name it with --with"
@@ -65,7 +66,6 @@ class Options:
         if order == "disagreement" and use in ("only", "undecided"):
             raise SpecError(f"the order disagreement is of all images: leave --corrections {use} out")
         self._check_dedup(order)
-        self._check_masks(to)
         return order, use
 
     def _order(self, to: str) -> Order | None:

@@ -22,7 +22,12 @@ from tests.plates import write_plates
 from tests.s3_files import new_bucket
 from tests.s3_servers import S3Server
 
-ANNOTATE = {"source": {"uri": "in/{date}"}, "sink": {"uri": "out/{date}"}}
+# It fails at once, before Ray is started: its model is not there.
+ANNOTATE = {
+    "source": {"uri": "in/{date}"},
+    "model": {"name": "none.cfg", "weights": "none.weights", "labels": "none.names"},
+    "sink": {"uri": "out/{date}"},
+}
 
 
 def run(*arguments: object) -> Result:
@@ -95,6 +100,7 @@ def test_a_scan_on_a_schedule_takes_each_version_once(here: Path, monkeypatch: p
     scored = Counter((row["uri"], row["etag"]) for row in scanned_rows(f"{here}/scans"))
     assert len(scored) == 9
     assert set(scored.values()) == {1}
+    monkeypatch.setenv("COLUMNS", "200")  # cells of a narrow table are cut into lines
     table = run("schedule", "history", "line3").stdout
     assert "scan 2: 4 new," in " ".join(table.split())
     listed = run("schedule", "list").stdout
@@ -121,10 +127,11 @@ def test_the_other_commands(here: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "line3: 2 runs asked for" in asked.stdout
     tick = run("tick")
     assert tick.exit_code == EXIT_FAILED
-    assert f"there is no folder {here}/in/2026-11-01" in " ".join(tick.stderr.split())
+    assert f"{here}/none.cfg" in tick.stderr
     history = run("schedule", "history", "line3").stdout
     assert "backfill" in history
-    assert f"Run 2: source.uri: there is no folder {here}/in/2026-11-02" in history
+    assert "Run 2: " in history
+    assert f"{here}/none.cfg" in history
     assert run("schedule", "remove", "line3").exit_code == 0
     assert "There is no schedule" in run("schedule", "list").stdout
     assert "removed" in run("schedule", "list", "--removed").stdout

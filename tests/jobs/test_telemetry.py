@@ -71,7 +71,9 @@ def result(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> RunRe
 
 def test_prometheus_sees_the_job(result: RunResult) -> None:
     for samples in samples_of(result.manifest["job_id"]):
-        if total(samples, "ray_veedor_images_total") == NUM_GOOD + NUM_EMPTY:
+        # The workers' part and the driver's arrive apart.
+        published = total(samples, "ray_veedor_inputs", state="published")
+        if total(samples, "ray_veedor_images_total") == published == NUM_GOOD + NUM_EMPTY:
             break
     assert total(samples, "ray_veedor_images_total", outcome="ok") == NUM_GOOD
     assert total(samples, "ray_veedor_images_total", outcome="failed") == NUM_EMPTY

@@ -30,7 +30,7 @@ from jobs.storage import CreateOutcome, ObjectInfo, ObjectMissing
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 ROOT, SCANS = "/store", "/scans"
-MAX_CALLS = 2000
+MAX_CALLS = 20_000
 Moment = Literal["before", "after"]
 Deed = Literal["kill", "freeze"]
 Strike = Callable[[int, str, Moment], Deed | None]

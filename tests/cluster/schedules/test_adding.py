@@ -30,7 +30,7 @@ def test_a_spec_is_kept_whole_and_without_relative_names(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     kept = keepable_spec(SCAN, name="line3.yaml")
-    assert kept["model"]["name"] == f"{tmp_path}/models/line3/"
+    assert kept["model"]["name"] == f"{tmp_path}/models/line3"
     assert kept["limits"]["max_failed_fraction"] == 1.0
     assert keepable_spec(kept, name="again") == kept
     annotate = keepable_spec(ANNOTATE, name="annotate.yaml")

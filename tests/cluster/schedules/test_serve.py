@@ -103,7 +103,11 @@ def test_processes_are_started_when_others_have_ended_and_all_end_with_the_serve
 def test_the_command_runs_what_is_due_and_ends_well_when_asked_to(tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     office = Office(store, open_store(store))
-    spec = {"source": {"uri": f"{tmp_path}/none"}, "sink": {"uri": f"{tmp_path}/out/{{date}}"}}
+    spec = {
+        "source": {"uri": f"{tmp_path}/none"},
+        "model": {"name": f"{tmp_path}/none.cfg", "weights": "none", "labels": "none"},
+        "sink": {"uri": f"{tmp_path}/out/{{date}}"},
+    }
     office.add(spec, file="spec", name="line", cron="0 2 * * *", timezone="UTC", max_attempts=1)
     office.backfill("line", "2026-01-01", "2026-01-01")
     command = veedor_command("schedule", "serve", "--store", store, "--every-s", "1")
@@ -115,7 +119,7 @@ def test_the_command_runs_what_is_due_and_ends_well_when_asked_to(tmp_path: Path
         server.send_signal(signal.SIGTERM)
         said, _ = server.communicate(timeout=60)
     assert server.returncode == 0, said
-    assert "there is no folder" in said
+    assert "none.cfg" in said
     record = next(office.runs("line").history()).record
     assert record is not None
     assert record.outcome == "failed"

@@ -28,6 +28,7 @@ from jobs.storage import ObjectMissing, Store, StoreUnreachable, open_store
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 DATED = {"job": "annotate", "source": {"uri": "/in/{date}"}, "sink": {"uri": "/out/{tick}"}}
 OK = Report(exit_code=0, uri="/out", counts={"inputs": 3, "ok": 3, "failed": 0})
+PATIENT = Timing(lease_s=3.0, renew_s=0.2, retry_after_s=0.0)
 SHORT = Timing(lease_s=1.0, renew_s=0.1, retry_after_s=0.0)
 
 
@@ -308,15 +309,15 @@ def test_a_living_process_keeps_its_run_beyond_a_lease(line: Line) -> None:
     rivals: list[Tally] = []
 
     def long_job() -> Report:
-        end = time.monotonic() + 3 * SHORT.lease_s
+        end = time.monotonic() + 1.5 * PATIENT.lease_s
         while time.monotonic() < end:
             time.sleep(0.2)
-            rival = Ticker(line.root, line.store, Hands([]), listener=line.heard, clock=late, timing=SHORT)
+            rival = Ticker(line.root, line.store, Hands([]), listener=line.heard, clock=late, timing=PATIENT)
             rivals.append(rival.tick())
         return OK
 
     hands = Hands([long_job])
-    tally = Ticker(line.root, line.store, hands, listener=line.heard, clock=late, timing=SHORT).tick()
+    tally = Ticker(line.root, line.store, hands, listener=line.heard, clock=late, timing=PATIENT).tick()
     assert outcomes(tally) == ["finished"]
     assert len(rivals) > 5
     assert not any(rival.records or rival.retried for rival in rivals)
