@@ -90,8 +90,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "freeze": "backbone",
         "width": 0.25,
         "batch_size": 8,
-        "epochs": 120,
-        "lr": 4e-4,
+        "epochs": 50,
+        "lr": 1e-3,
+        "options": {"tied": True},
     },
     "yolov2": {"model": "yolov2", "width": 0.25, "input_size": 320, "epochs": 40, "batch_size": 8},
     "yolov3": {

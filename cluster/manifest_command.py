@@ -93,6 +93,13 @@ def manifest(
     every_minutes: Annotated[
         int, typer.Option(help="How often to look whether the schedule is due.", rich_help_panel=TIMES)
     ] = 10,
+    submit: Annotated[
+        str | None,
+        typer.Option(
+            help="http://HOST:8265 of a RayCluster for the due jobs; default the pod that looks.",
+            rich_help_panel=TIMES,
+        ),
+    ] = None,
     ray_cron_job: Annotated[
         bool,
         typer.Option(
@@ -140,7 +147,9 @@ def manifest(
             gpus=gpus,
             kind=kind,
             name=name,
-            times=_times(cron, timezone, store, every_minutes, kind=kind, ray_cron_job=ray_cron_job),
+            times=_times(
+                cron, timezone, store, every_minutes, submit=submit, kind=kind, ray_cron_job=ray_cron_job
+            ),
             ray_cron_job=ray_cron_job,
         )
         text = yaml_text(build_manifests(order))
@@ -199,6 +208,7 @@ def _times(
     store: str | None,
     every_minutes: int,
     *,
+    submit: str | None,
     kind: str,
     ray_cron_job: bool,
 ) -> dict[str, Any] | None:
@@ -206,19 +216,22 @@ def _times(
     from jobs.storage import resolve_location
 
     if cron is None:
-        if ray_cron_job or store is not None:
-            raise SpecError("--store and --ray-cron-job are of a schedule: add its --cron")
+        if ray_cron_job or store is not None or submit is not None:
+            raise SpecError("--store, --submit and --ray-cron-job are of a schedule: add its --cron")
         return None
     if kind == "cluster":
         raise SpecError("--kind cluster is of no schedule: drop it, or --cron")
     if ray_cron_job and store is not None:
         raise SpecError("a RayCronJob keeps its times in Kubernetes: drop --store, or --ray-cron-job")
+    if ray_cron_job and submit is not None:
+        raise SpecError("a RayCronJob makes a cluster for each run: drop --submit, or --ray-cron-job")
     if not ray_cron_job and store is None:
         raise SpecError(
             "--cron needs --store, the s3://bucket/prefix/ where schedules, claims and history are kept"
         )
     where = resolve_location(store) if store is not None else ""
-    return {"cron": cron, "timezone": timezone, "store": where, "every_minutes": every_minutes}
+    times = {"cron": cron, "timezone": timezone, "store": where, "every_minutes": every_minutes}
+    return {**times, "submit": submit}
 
 
 def _said(options: dict[str, Any]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ CATALOG: dict[str, ModelEntry] = {
     ),
     "yolov1_vgg16": yolo_entry("v1-vgg16", "YOLO v1 on VGG-16's convolutions", 448, 259_300_606, YOLO_V1),
     "yolov1_squeezenet": yolo_entry(
-        "v1-squeezenet1_1", "YOLO v1 on SqueezeNet's convolutions, for CPUs", 448, 235_869_182, YOLO_V1
+        "v1-squeezenet1_1", "YOLO v1 on SqueezeNet's convolutions, for CPUs", 448, 98_081_790, YOLO_V1
     ),
     "yolov2": yolo_entry("v2", "YOLOv2 on Darknet-19, five anchors", 416, 50_655_389, YOLO_V2),
     "yolov2_tiny": yolo_entry("v2-tiny", "YOLOv2 with nine convolutions", 416, 15_861_773, YOLO_V2),

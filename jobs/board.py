@@ -76,8 +76,11 @@ class Tally:
 
     @classmethod
     def start(cls) -> Tally:
-        """On the driver's node: the board holds what must outlive other nodes."""
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        """On the driver's node, firmly: the board holds what must outlive other nodes.
+
+        By soft affinity Ray places it elsewhere now and then, where the node is slow to start a process.
+        """
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(_Board)
         return cls(board.remote())
 

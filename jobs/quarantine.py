@@ -7,12 +7,14 @@ are known.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.exceptions import (
+    ActorUnavailableError,
     NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
@@ -29,8 +31,11 @@ from jobs.stages.settings import InferSettings
 from jobs.storage import is_s3
 
 CRASHES = (WorkerCrashedError, RayActorError, OutOfMemoryError, NodeDiedError, ObjectLostError)
+LOSSES = (ActorUnavailableError, NodeDiedError, ObjectLostError)  # of machines, by which no input is guilty
 MIN_BEGINNINGS = 2
 MAX_STALLS = 3
+LOSS_WAIT_S = 10.0
+MAX_LOSSES = 3
 
 
 def run_surviving(pipeline: Pipeline, *, listener: Listener) -> Iterator[PartSummary]:
@@ -60,6 +65,8 @@ def run_surviving(pipeline: Pipeline, *, listener: Listener) -> Iterator[PartSum
             stalls = 0 if found or published else stalls + 1
             if stalls == MAX_STALLS:
                 raise
+            if stalls and isinstance(error, LOSSES):
+                time.sleep(LOSS_WAIT_S)  # until the cluster knows which of its nodes are gone
             for item in found:
                 listener.step(f"Set aside {item.uri} ({item.reason}): {item.message}", uri=item.uri)
 
@@ -101,7 +108,10 @@ def find_deadly(rows: Sequence[int], survives: Callable[[Sequence[int]], bool]) 
 
 
 def _trial(pipeline: Pipeline, stage: StageName, unit: int) -> Callable[[Sequence[int]], bool]:
-    """A function that tries rows of a unit up to `stage`, in a process that may die."""
+    """A function that tries rows of a unit up to `stage`, in a process that may die.
+
+    Rows that several machines were lost with are taken to survive: machines are not lost by reading images.
+    """
     asked = pipeline.resources
     if stage == "decode":
         task = ray.remote(num_cpus=asked.decode_cpus, max_retries=0, max_calls=1)(_try_decoding)
@@ -113,10 +123,14 @@ def _trial(pipeline: Pipeline, stage: StageName, unit: int) -> Callable[[Sequenc
         arguments = (pipeline.decode, unit, (pipeline.model,), pipeline.infer)
 
     def survives(rows: Sequence[int]) -> bool:
-        try:
-            ray.get(task.remote(list(rows), *arguments))
-        except (WorkerCrashedError, OutOfMemoryError):
-            return False
+        for _ in range(MAX_LOSSES):
+            try:
+                ray.get(task.remote(list(rows), *arguments))
+            except (WorkerCrashedError, OutOfMemoryError):
+                return False
+            except LOSSES:
+                continue
+            break
         return True
 
     return survives

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import ray
 from ray._private import worker as ray_worker
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
 from cvcore.errors import SpecError, VeedorError
 from jobs.outcome import JobFailed
@@ -60,6 +61,8 @@ def ray_session(*, address: str | None = None, verbose: bool = False) -> Iterato
         _check_answers(where)
         try:
             with contextlib.nullcontext() if verbose else _quiet_core():
+                if where != "local":  # else Ray shows a token it has only where RAY_AUTH_MODE is set
+                    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
                 ray.init(
                     address=where,
                     log_to_driver=verbose,

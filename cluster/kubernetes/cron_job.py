@@ -1,5 +1,6 @@
-"""A CronJob that looks, every few minutes, whether a schedule is due, and runs its job in its own pod.
+"""A CronJob that looks, every few minutes, whether a schedule is due, and runs its job.
 
+In its own pod, or by submitting it to a cluster that is there.
 The schedule itself, with its time zone, what was run and who is at it, stands in the store: Kubernetes only
 starts the looks. So a look that comes late, twice or never loses nothing.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from cluster.kubernetes.options import GpuGroup, KubernetesSection
+from cluster.kubernetes.options import GpuGroup, KubernetesSection, NodeGroup
 from cluster.kubernetes.pods import (
     SPEC_PATH,
     ContainerParts,
@@ -20,15 +21,20 @@ from cluster.kubernetes.pods import (
 )
 from cluster.kubernetes.quantities import cpus, gib
 from cluster.kubernetes.sizes import Fleet
+from cluster.remote.address import parse_address
 from cluster.schedules.cron import Cron
 from cluster.schedules.zones import find_zone
+from cluster.token import TOKEN_VARIABLE
 from cvcore.errors import SpecError
 
 GRACE_S: Final = 120
 """For a run that is asked to stop to say so in the store, and the next look to go on with it."""
 
-DEFINE_LIMITS: Final = {"cpu": "500m", "memory": "1Gi"}
+LIGHT_LIMITS: Final = {"cpu": "500m", "memory": "1Gi"}
 KEPT_LOOKS: Final = 3
+TOKEN_KEY: Final = "auth_token"
+"""Of the Secret: what KubeRay's operator calls it."""
+
 MINUTES: Final = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60)
 """What divides an hour: cron's steps begin anew with each."""
 
@@ -43,6 +49,7 @@ class Schedule:
         cron, timezone: when it is due.
         every_minutes: how often is looked.
         endpoint_url, region: of the store.
+        submit: http://HOST:8265 of the cluster that runs the jobs; None: the pod that looks runs them.
     """
 
     name: str
@@ -52,6 +59,7 @@ class Schedule:
     every_minutes: int = 10
     endpoint_url: str | None = None
     region: str | None = None
+    submit: str | None = None
 
     def __post_init__(self) -> None:
         Cron(self.cron)
@@ -72,43 +80,32 @@ def cron_job_spec(options: KubernetesSection, fleet: Fleet, schedule: Schedule, 
     """The `spec` of a batch/v1 CronJob.
 
     Raises:
-        SpecError: if the job needs more than one node, or is to be queued: a look is one pod.
+        SpecError: if the job is to be queued, needs more than one node and is not submitted (a look is one
+            pod), or is submitted without a token.
     """
     if options.queue is not None:
         raise SpecError(
             "Kueue would hold every look back, also those that find nothing to do: drop the queue for --cron"
         )
-    if fleet.model.minimum > 1:
-        raise SpecError(
-            f"a scheduled job runs in one pod, and this one needs {fleet.model.minimum} nodes: give larger "
-            "ones (--cpus, --gpus), or lower resources.actors in the spec"
-        )
-    group = fleet.model.group
-    shared = shared_memory_gib(group.memory_gib)
-    limits = {"cpu": cpus(group.cpus), "memory": gib(group.memory_gib)}
-    if isinstance(group, GpuGroup):
-        limits[group.resource] = str(group.gpus)
     store = ["--store", schedule.store, *_store_options(schedule)]
+    tick, group = (
+        _running(fleet, schedule, store)
+        if schedule.submit is None
+        else (_submitting(options, schedule, store), None)
+    )
     define = ContainerParts(
         "define",
-        DEFINE_LIMITS,
+        LIGHT_LIMITS,
         command=(
             *("veedor", "schedule", "add", SPEC_PATH, "--name", schedule.name, "--replace"),
             *("--cron", schedule.cron, "--timezone", schedule.timezone, *store),
         ),
     )
-    tick = ContainerParts(
-        "tick",
-        limits,
-        command=("veedor", "tick", "--only", schedule.name, *store),
-        shared_memory_gib=shared,
-    )
+    looking = container(tick, options, spec_map=None)
+    if schedule.submit is not None:
+        looking.setdefault("env", []).append(_token(options))
     template = pod_template(
-        [container(tick, options, spec_map=None)],
-        options,
-        group=group,
-        spec_map=spec_map,
-        shared_memory_gib=shared,
+        [looking], options, group=group, spec_map=spec_map, shared_memory_gib=tick.shared_memory_gib
     )
     template["spec"] |= {
         "initContainers": [container(define, options, spec_map=spec_map)],
@@ -132,6 +129,41 @@ def cron_job_spec(options: KubernetesSection, fleet: Fleet, schedule: Schedule, 
         "failedJobsHistoryLimit": KEPT_LOOKS,
         "jobTemplate": {"spec": job},
     }
+
+
+def _running(fleet: Fleet, schedule: Schedule, store: list[str]) -> tuple[ContainerParts, NodeGroup]:
+    """A container that runs what is due, and the machines for it."""
+    if fleet.model.minimum > 1:
+        raise SpecError(
+            f"a scheduled job runs in one pod, and this one needs {fleet.model.minimum} nodes: give larger "
+            "ones (--cpus, --gpus), lower resources.actors in the spec, or send it to a cluster (--submit)"
+        )
+    group = fleet.model.group
+    limits = {"cpu": cpus(group.cpus), "memory": gib(group.memory_gib)}
+    if isinstance(group, GpuGroup):
+        limits[group.resource] = str(group.gpus)
+    command = ("veedor", "tick", "--only", schedule.name, *store)
+    shared = shared_memory_gib(group.memory_gib)
+    return ContainerParts("tick", limits, command=command, shared_memory_gib=shared), group
+
+
+def _submitting(options: KubernetesSection, schedule: Schedule, store: list[str]) -> ContainerParts:
+    """A container that sends what is due to a cluster, whose nodes have the image, and follows it."""
+    url = parse_address(str(schedule.submit), origin="--submit")
+    if options.token_secret is None:
+        raise SpecError(
+            f"{url} runs a job only for who has its token: name the Secret that holds it under the key "
+            f"{TOKEN_KEY} with kubernetes.token_secret in --config. The operator calls it as the RayCluster"
+        )
+    to = ("--submit", url, "--code", "installed")
+    command = ("veedor", "tick", "--only", schedule.name, *store, *to)
+    return ContainerParts("tick", LIGHT_LIMITS, command=command)
+
+
+def _token(options: KubernetesSection) -> Manifest:
+    """The cluster's token, as a variable that stands in no manifest."""
+    key = {"name": options.token_secret, "key": TOKEN_KEY}
+    return {"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": key}}
 
 
 def _store_options(schedule: Schedule) -> list[str]:

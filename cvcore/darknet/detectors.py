@@ -27,6 +27,7 @@ _V1_TINY_BODY = "16 M 32 M 64 M 128 M 256 M 512 M 1024 256"
 _V1_VGG_TRUNK = "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512"
 _V1_VGG_BODY = "1024 1024/3/2 M 1024 1024"
 _V1_SQUEEZENET_BODY = "M 1024/3/2 1024 1024"
+_V1_ONE_CONNECTED = ("tiny", "squeezenet1_1")
 # Channels squeezed to and expanded to twice, between the poolings.
 _FIRES = (((16, 64),) * 2, ((32, 128),) * 2, ((48, 192), (48, 192), (64, 256), (64, 256)))
 _V2_TINY_BODY = "16 M 32 M 64 M 128 M 256 M 512 m 1024 1024"
@@ -45,7 +46,8 @@ def yolov1_cfg(*, num_classes: int, size: int = 448, width: float = 1.0, body: s
         width: see the module.
         body: `full`; `fast`: the 9 convolutions of Fast YOLO; `tiny`: the 8 of the `.cfg` that came later,
             and a single connected layer; `vgg16`: VGG-16's convolutions and the full one's last four;
-            `squeezenet1_1`: SqueezeNet's, of their own width, and the full one's last three.
+            `squeezenet1_1`: SqueezeNet's, of their own width, the full one's last three, and a single
+            connected layer.
     """
     _check(size, V1_STRIDE, width)
     bodies = {
@@ -63,7 +65,7 @@ def yolov1_cfg(*, num_classes: int, size: int = 448, width: float = 1.0, body: s
     elif body == "squeezenet1_1":
         _squeezenet_trunk(writer)
     writer.body(bodies[body])
-    if body != "tiny":
+    if body not in _V1_ONE_CONNECTED:
         writer.add("connected", output=writer.channels(4096), activation="leaky")
         writer.add("dropout", probability=0.5)
     writer.add("connected", output=side * side * (2 * 5 + num_classes), activation="linear")

@@ -17,6 +17,7 @@ from cvcore.darknet.detectors import (
 )
 from cvcore.darknet.losses import LossKind
 from cvcore.darknet.retarget import retarget_cfg
+from cvcore.darknet.tied import tie_cells
 from cvcore.detect.labels import VOC_LABELS
 from cvcore.scenes.parts import PART_NAMES
 
@@ -54,6 +55,7 @@ _PARTS_ANCHORS = (
 _TRUNKS: Mapping[str, BackboneName] = MappingProxyType(
     {"v1-vgg16": "vgg16", "v1-squeezenet1_1": "squeezenet1_1"}
 )
+_TIED = ("v1-tiny", "v1-squeezenet1_1")
 _V1_SIZE, _SMALL_SIZE, _SIZE = 448, 320, 416
 _SMALL_WIDTH = 16
 # Layers of the classifiers that the papers trained first, where they are not all up to the last pooling.
@@ -68,6 +70,7 @@ def build_yolo(
     width: float | None = None,
     anchors: AnchorPairs | None = None,
     loss: LossKind | None = None,
+    tied: bool = False,
 ) -> DarknetDetector:
     """Build an untrained YOLO.
 
@@ -80,6 +83,7 @@ def build_yolo(
         anchors: (width, height) pairs in canvas pixels, smallest first; the published ones, scaled to the
             canvas, by default.
         loss: `paper`, or for v3's heads `dense` (see `cvcore.detect.yolo_loss`); `v3-small` starts with that.
+        tied: let v1's cells learn alike (see `cvcore.darknet.tied`), of a version with one connected layer.
 
     Raises:
         ValueError: for a configuration that no network can have.
@@ -97,6 +101,10 @@ def build_yolo(
         raise ValueError(f"{version} has the loss of its paper only, got loss {loss!r}")
     model = DarknetDetector.from_cfg(_cfg(version, shape, chosen, kind), labels=names)
     model.loss_kind, model.trunk = kind, _TRUNKS.get(version)
+    if tied:
+        if version not in _TIED:
+            raise ValueError(f"only {' and '.join(_TIED)} can be tied, not {version}: leave tied out")
+        tie_cells(model.network)
     model.num_backbone_layers = _CLASSIFIER_LAYERS.get(version, model.num_backbone_layers)
     model.config = {
         "version": version,
@@ -104,6 +112,7 @@ def build_yolo(
         "width": shape["width"],
         "loss": kind,
         **({"anchors": [list(pair) for pair in chosen]} if chosen else {}),
+        **({"tied": True} if tied else {}),
     }
     return model
 

@@ -110,6 +110,7 @@ def test_a_cluster(spec: Path) -> None:
         pytest.param(["--cron", "0 2 * * *"], "--cron needs --store", id="no store"),
         pytest.param(["--store", "s3://ops/"], "add its --cron", id="no cron"),
         pytest.param(["--cron", "0 2 * * *", "--store", "ops"], "--store is", id="local store"),
+        pytest.param(["--submit", "head:8265"], "add its --cron", id="submitted at no time"),
         pytest.param(["--cron", "0 2 * * *", "--store", "s3://ops"], "Give each tick", id="one sink"),
         pytest.param(["--cron", "0 25 * * *", "--store", "s3://ops"], "'25' is no hour", id="cron line"),
         pytest.param(["--kind", "cluster", "--cron", "0 2 * * *"], "of no schedule", id="cluster at times"),

@@ -293,6 +293,25 @@ def test_a_cron_job_looks_often_and_defines_the_schedule_first() -> None:
     assert options["--store"] == "s3://ops/veedor/"
 
 
+def test_a_cron_job_that_submits_is_small_and_has_the_token_from_a_secret() -> None:
+    schedule = Schedule("line3", "s3://ops/veedor/", "0 2 * * *", "UTC", submit="fleet-head-svc")
+    content = {**SPEC, "resources": {"actors": 8, "gpus_per_actor": 1}, "sink": {"uri": "s3://out/{date}/"}}
+    made = order(content, "CronJob", schedule=schedule, token_secret="fleet", secrets=["s3"])
+    pod = build_manifests(made)[1]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (tick,) = pod["containers"]
+    assert tick["command"][4:] == [
+        *("--store", "s3://ops/veedor/", "--submit", "http://fleet-head-svc:8265", "--code", "installed")
+    ]
+    assert tick["resources"]["limits"] == {"cpu": "500m", "memory": "1Gi"}, "whatever the job needs"
+    assert "tolerations" not in pod, "of nodes with GPUs"
+    (token,) = [variable for variable in tick["env"] if variable["name"] == "RAY_AUTH_TOKEN"]
+    assert token["valueFrom"] == {"secretKeyRef": {"name": "fleet", "key": "auth_token"}}
+    assert "env" not in pod["initContainers"][0]
+    check(build_manifests(made))
+    with pytest.raises(SpecError, match=r"kubernetes\.token_secret"):
+        build_manifests(order(content, "CronJob", schedule=schedule))
+
+
 def test_variables_are_not_put_into_what_users_wrote() -> None:
     schedule = Schedule("a", "s3://ops/$(HOME)/", "0 2 * * *", "UTC")
     pod = build_manifests(order(SCAN, "CronJob", schedule=schedule))[1]["spec"]["jobTemplate"]["spec"]

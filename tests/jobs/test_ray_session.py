@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -62,3 +63,17 @@ def test_a_cluster_that_answers_is_joined_or_used(ray_cluster: None) -> None:
     sessions._check_answers(ray.get_runtime_context().gcs_address)
     with ray_session() as session:
         assert session.shape.num_cpus == 2
+
+
+def test_a_token_that_ray_has_is_shown_to_the_cluster_that_is_joined(
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del ray_cluster
+    assert os.environ["RAY_AUTH_MODE"] == "token", "Ray's default for a cluster that it starts"
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(good_image(0))
+    paths = [str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    where = ray.get_runtime_context().gcs_address
+    done = veedor("propose", *paths, "--strategy", "single", "--address", where, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr

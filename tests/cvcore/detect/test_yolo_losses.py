@@ -27,6 +27,7 @@ VERSIONS = {
     "v1-fast": {"version": "v1-fast", "width": 0.05, "input_size": 128},
     "v1-vgg16": {"version": "v1-vgg16", "width": 0.03, "input_size": 128},
     "v1-squeezenet": {"version": "v1-squeezenet1_1", "width": 0.03, "input_size": 128},
+    "v1-tied": {"version": "v1-tiny", "width": 0.1, "input_size": 128, "tied": True},
     "v2": {"version": "v2", "width": 0.05, "input_size": 96},
     "v2-tiny": {"version": "v2-tiny", "width": 0.1, "input_size": 96},
     "v3": {"version": "v3", "width": 0.05, "input_size": 96},
