@@ -4,9 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.veedor-set-up
 DEMO := demo
+# Label Studio makes its empty database in half a minute: once here, and copied by tests.
+NEW_STUDIO = PYTHONPATH=$(VENV)/label_studio LABEL_STUDIO_BASE_DATA_DIR=$(abspath $(VENV)/label_studio/new) \
+	COLLECT_ANALYTICS=false LATEST_VERSION_CHECK=false $(BIN)/python -m label_studio.server version
 BENCHMARKS := $(filter-out %/common.py %/slow_store.py %/small_jobs.py %/table.py,$(wildcard benchmarks/*.py))
 
-.PHONY: setup demo test faults check bench clean
+.PHONY: setup tools demo test faults check bench clean
 
 setup: $(SETUP)
 
@@ -18,11 +21,20 @@ $(SETUP): pyproject.toml constraints.txt tests/references.txt
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/references -r tests/references.txt
 	touch $@
 
+# Annotation tools themselves, for the tests that use them: hundreds of MB each, and so not part of the setup.
+tools: $(VENV)/label_studio/.veedor-set-up $(VENV)/fiftyone/.veedor-set-up
+
+$(VENV)/%/.veedor-set-up: tests/%.txt | $(SETUP)
+	rm -rf $(VENV)/$*
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --target $(VENV)/$* -r $<
+	@test $* != label_studio || $(NEW_STUDIO) > $(VENV)/$*.log 2>&1 || { cat $(VENV)/$*.log; exit 1; }
+	touch $@
+
 demo: setup
 	$(BIN)/python -m cluster.demo $(DEMO)
 
 # Two sessions side by side: what needs no Ray on one thread, and all else.
-test: setup
+test: setup tools
 	bash .ci/system-packages
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cvcore tests/test_layering.py > $(VENV)/cvcore-tests.log 2>&1 & \
 	alone=$$!; \

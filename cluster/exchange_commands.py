@@ -13,7 +13,7 @@ from cluster.exits import usage_errors
 from cluster.options import Endpoint, Json, Profile, Region
 
 if TYPE_CHECKING:
-    from jobs.export.export import Exported
+    from jobs.export.outcome import Exported
     from jobs.storage import Access
 
 Label = Annotated[list[str] | None, typer.Option("--label", help="Of this label alone; may repeat.")]
@@ -25,7 +25,11 @@ def export_run(
     out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/, new or empty.")],
     to: Annotated[
         str,
-        typer.Option("--format", help="coco, yolo, voc, cvat, label-studio, mot, fiftyone or csv."),
+        typer.Option(
+            "--format",
+            help="coco, yolo, voc, cvat, label-studio, mot, fiftyone or csv; of a segmenter's run "
+            "coco-panoptic.",
+        ),
     ] = "mot",
     label: Label = None,
     min_score: MinScore = 0.0,
@@ -90,7 +94,10 @@ def _print_exported(done: Exported, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(done)))
         return
-    kinds = [f"{done.detections:,} detections in {done.looked_at:,} images, {done.empty:,} of them empty"]
+    if done.format == "coco-panoptic":
+        kinds = [f"{done.detections:,} segments in {done.looked_at:,} images"]
+    else:
+        kinds = [f"{done.detections:,} detections in {done.looked_at:,} images, {done.empty:,} of them empty"]
     if done.failed:
         kinds.append(f"{done.failed:,} failed")
     if done.left_out:

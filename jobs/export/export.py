@@ -6,9 +6,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from cvcore.errors import SpecError, did_you_mean
 from jobs.export.coco import CocoWriter
@@ -20,7 +18,9 @@ from jobs.export.fiftyone import FiftyOneWriter
 from jobs.export.label_studio import LabelStudioWriter
 from jobs.export.mot import MotWriter
 from jobs.export.options import Options
+from jobs.export.outcome import Exported, open_failures
 from jobs.export.output import MANIFEST, staged
+from jobs.export.panoptic import PANOPTIC, export_panoptic
 from jobs.export.queue import Queued
 from jobs.export.review_queue import make_queue
 from jobs.export.rows import ExportRow
@@ -41,28 +41,10 @@ WRITERS: Mapping[str, type[Writer]] = {
     "fiftyone": FiftyOneWriter,
     "csv": CsvWriter,
 }
+FORMATS = (*WRITERS, PANOPTIC)
 BY_VIDEO = ("cvat", "mot")
 COUNTED = ("looked_at", "empty", "failed", "detections", "left_out")
-FAILURES, QUEUE = "failures.csv", "queue.csv"
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """What was written: `looked_at` images, of which `empty` hold nothing, and how many were not.
-
-    `left_out` images are those that were decided, or that were not, as asked for. `losses` says what the
-    format could not hold, and how often it was there.
-    """
-
-    uri: str
-    format: str
-    looked_at: int
-    empty: int
-    failed: int
-    not_looked_at: int
-    detections: int
-    left_out: int
-    losses: Mapping[str, int]
+QUEUE = "queue.csv"
 
 
 def export_run(run: str, *, to: str, out: str, access: Access, options: Options | None = None) -> Exported:
@@ -77,10 +59,12 @@ def export_run(run: str, *, to: str, out: str, access: Access, options: Options 
             for what the format cannot hold.
     """
     options = options or Options()
+    if to == PANOPTIC:
+        return export_panoptic(run, out=out, access=access, options=options)
     writer_of = WRITERS.get(to)
     if writer_of is None:
         raise SpecError(
-            f"there is no format {to!r}.{did_you_mean(to, WRITERS)} Formats: {', '.join(WRITERS)}."
+            f"there is no format {to!r}.{did_you_mean(to, FORMATS)} Formats: {', '.join(FORMATS)}."
         )
     order, use = options.checked(to)
     uri = resolve_location(run)
@@ -134,8 +118,7 @@ def _write(
     counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
     wanted = {queued.entry.ordinal for queued in queue or ()}
     held: dict[int, ExportRow] = {}
-    with (folder / FAILURES).open("w", encoding="utf-8", newline="") as file:
-        failures = _Failures(file)
+    with open_failures(folder) as failures:
         for row in source.rows():
             counts["inputs"] += 1
             if row is None:
@@ -175,14 +158,3 @@ def _add(writer: Writer, row: ExportRow, counts: Counter[str]) -> None:
     counts["looked_at"] += 1
     counts["empty"] += not found
     counts["detections"] += len(found)
-
-
-class _Failures:
-    """The table of inputs that failed."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._table = csv.writer(file, lineterminator="\n")
-        self._table.writerow(("uri", "frame_index", "status", "error_code", "error"))
-
-    def add(self, row: ExportRow) -> None:
-        self._table.writerow((row.uri, row.frame_index, row.status, row.error_code, row.error))

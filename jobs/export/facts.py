@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-
-import pyarrow as pa
+from typing import Literal
 
 from cvcore.errors import SpecError, did_you_mean
 from jobs.export.corrected import Corrections
@@ -15,7 +15,10 @@ from jobs.query.dataset import parquet_schema
 from jobs.report.run import Run
 from jobs.storage import Store
 
+Column = Literal["detections", "map"]
+
 ALL = Choice()
+_NAMES: Mapping[Column, str] = {"detections": "detections", "map": "maps of classes"}
 
 
 def with_corrections(facts: Facts, said: Corrections) -> Facts:
@@ -33,11 +36,11 @@ def with_corrections(facts: Facts, said: Corrections) -> Facts:
     )
 
 
-def read_facts(run: Run, store: Store, *, partial: bool) -> Facts:
+def read_facts(run: Run, store: Store, *, partial: bool, column: Column = "detections") -> Facts:
     """What a run says of itself.
 
     Raises:
-        SpecError: if it is not finished (unless `partial`), or holds no detections.
+        SpecError: if it is not finished (unless `partial`), or does not hold the column that is exported.
     """
     record = run.record
     if run.manifest is None and not partial:
@@ -48,12 +51,13 @@ def read_facts(run: Run, store: Store, *, partial: bool) -> Facts:
     if not run.parts:
         raise SpecError(f"{run.uri} has no rows yet: no part of it is published")
     schema = parquet_schema(run.parts[0], store)
-    if "detections" not in schema.names:
+    if column not in schema.names:
+        has_map = "map" in schema.names
         raise SpecError(
-            f"{run.uri} holds no detections, it is of a job {record.job}: ask it with veedor query"
+            f"{run.uri} holds no {_NAMES[column]}, it is of a job {record.job}: "
+            + ("export its maps with --format coco-panoptic" if has_map else "ask it with veedor query")
         )
-    kind: pa.StructType = schema.field("detections").type.value_type
-    fields = {kind.field(k).name for k in range(kind.num_fields)}
+    fields = {child.name for child in schema.field(column).type.value_type} if column == "detections" else ()
     digests = ", ".join(f"{key} {value[:12]}" for key, value in sorted(record.model["digests"].items()))
     labels = record.model.get("labels")
     if not labels:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from cvcore.ops.label_studio_rle import encode_brush
 from jobs.export.rows import ExportRow, Found
 from jobs.export.writer import Facts, Sink, check_xml_labels, found_mask, size_of
+from jobs.storage import is_s3
+from jobs.storage.locations import path_of_location
 
 TASKS, SETUP = "tasks.json", "labeling.xml"
 BOXES, BRUSHES, IMAGE = "label", "brush", "image"
@@ -36,7 +39,7 @@ class LabelStudioWriter:
         prediction: dict[str, Any] = {"model_version": self._facts.model_version, "result": result}
         if scores:
             prediction["score"] = sum(scores) / len(scores)
-        data: dict[str, Any] = {"image": row.uri, "name": row.name}
+        data: dict[str, Any] = {"image": _shown(row.uri), "uri": row.uri, "name": row.name}
         if row.frame_index is not None:
             data |= {"frame_index": row.frame_index, "timestamp_s": row.timestamp_s}
         self._file.write(self._before + json.dumps({"data": data, "predictions": [prediction]}))
@@ -45,6 +48,11 @@ class LabelStudioWriter:
     def close(self) -> None:
         self._file.write("\n]\n" if self._before == ",\n" else "[]\n")
         self._file.close()
+
+
+def _shown(uri: str) -> str:
+    """Where Label Studio gets an image: files of this machine from its own server, rooted at /."""
+    return uri if is_s3(uri) else f"/data/local-files/?d={quote(path_of_location(uri).lstrip('/'))}"
 
 
 def _regions(found: Found, size: tuple[int, int]) -> list[dict[str, Any]]:

@@ -61,6 +61,7 @@ class ExportRow:
         width, height: pixels; None where the run does not know them.
         status: `ok`, or the stage that failed.
         found: None where the input was not looked at; empty where nothing was found, or is left.
+        map: a segmenter's, where they are read.
     """
 
     ordinal: int
@@ -74,6 +75,7 @@ class ExportRow:
     error_code: str | None
     error: str | None
     found: tuple[Found, ...] | None
+    map: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,13 @@ class Choice:
 
 
 def iter_rows(
-    parts: Sequence[str], store: Store, *, source: str, choice: Choice, masks: bool = True
+    parts: Sequence[str],
+    store: Store,
+    *,
+    source: str,
+    choice: Choice,
+    masks: bool = True,
+    maps: bool = False,
 ) -> Iterator[ExportRow]:
     """All rows of some parts in order.
 
@@ -101,7 +109,7 @@ def iter_rows(
         store: that holds them.
         source: of the run, which names are relative to.
         choice: of detections; a row stays, even with none.
-        masks: whether they are read, by far the largest column.
+        masks, maps: whether they are read, by far the largest columns.
     """
     row_start = found_start = 1
     for part in parts:
@@ -109,8 +117,8 @@ def iter_rows(
             file = pq.ParquetFile(pa.PythonFile(opened, mode="r"))
             paths = [file.schema.column(k).path for k in range(len(file.schema))]
             has_masks = any(".mask." in path for path in paths)
-            wanted = [path for path in paths if _is_wanted(path, masks=masks)]
-            size = MASK_BATCH_ROWS if masks and has_masks else BATCH_ROWS
+            wanted = [path for path in paths if _is_wanted(path, masks=masks, maps=maps)]
+            size = MASK_BATCH_ROWS if maps or (masks and has_masks) else BATCH_ROWS
             for batch in file.iter_batches(batch_size=size, columns=wanted):
                 rows = _Batch(batch, row_start=row_start, found_start=found_start, source=source)
                 yield from rows.read(choice)
@@ -118,8 +126,10 @@ def iter_rows(
                 found_start += rows.num_found
 
 
-def _is_wanted(path: str, *, masks: bool) -> bool:
+def _is_wanted(path: str, *, masks: bool, maps: bool) -> bool:
     head, _, rest = path.partition(".")
+    if head == "map":
+        return maps
     if head != "detections":
         return head in _ROW_COLUMNS
     parts = rest.split(".")
@@ -131,6 +141,7 @@ class _Batch:
 
     def __init__(self, batch: pa.RecordBatch, *, row_start: int, found_start: int, source: str) -> None:
         self._columns = {name: batch.column(name).to_pylist() for name in _ROW_COLUMNS}
+        self._maps = batch.column("map").to_pylist() if "map" in batch.schema.names else None
         self._row_start, self._found_start, self._source = row_start, found_start, source
         self._looked, self._offsets, values = _split(batch)
         self.num_found = len(values)
@@ -152,6 +163,7 @@ class _Batch:
                 error_code,
                 error,
                 self._found(k, choice) if self._looked[k] else None,
+                None if self._maps is None else self._maps[k],
             )
 
     def _found(self, row: int, choice: Choice) -> tuple[Found, ...]:

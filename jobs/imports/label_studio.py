@@ -60,10 +60,11 @@ def _name(data: Mapping[str, Any], uri: str) -> str:
 
 def _given(data: Mapping[str, Any], result: list[Mapping[str, Any]], uri: str) -> Given:
     given = Given(_name(data, uri), in_shares=True)
-    image = data.get("image")
-    given.uri = image if isinstance(image, str) else None
+    where = data.get("uri", data.get("image"))
+    given.uri = where if isinstance(where, str) else None
     given.uri_frame = whole(data.get("frame_index"))
-    brushes = {each.get("parentID"): each for each in result if each.get("type") == "brushlabels"}
+    brushes = [each for each in result if each.get("type") == "brushlabels"]
+    brush_of = {each["parentID"]: each for each in brushes if each.get("parentID")}
     used = set()
     for region in result:
         kind, value = region.get("type"), region.get("value")
@@ -71,13 +72,13 @@ def _given(data: Mapping[str, Any], result: list[Mapping[str, Any]], uri: str) -
             continue
         given.size = (int(region["original_width"]), int(region["original_height"]))
         if kind == "rectanglelabels":
-            brush = brushes.get(region.get("id"))
+            brush = brush_of.get(region.get("id"))
             used.add(id(brush))
             given.boxes.append(_rectangle(region, value, brush, given.size))
         elif kind == "polygonlabels":
             points = [(x / 100, y / 100) for x, y in value["points"]]
             given.boxes.append(GivenBox(value[kind][0], extent(points), outline=points))
-    for region in brushes.values():
+    for region in brushes:
         if id(region) not in used:
             given.boxes.append(_lone_brush(region))
     return given

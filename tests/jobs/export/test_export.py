@@ -101,7 +101,7 @@ def queue(run: Path, out: Path, order: str, limit: int = 3) -> list[str]:
     export(run, out, "label-studio", order=order, limit=limit)
     with (out / "queue.csv").open() as file:
         listed = [row["uri"] for row in csv.DictReader(file)]
-    assert [task["data"]["image"] for task in json.loads((out / "tasks.json").read_text())] == listed
+    assert [task["data"]["uri"] for task in json.loads((out / "tasks.json").read_text())] == listed
     return listed
 
 

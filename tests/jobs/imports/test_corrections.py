@@ -152,6 +152,20 @@ def test_a_task_that_nobody_looked_at_says_nothing(run: Path) -> None:
     assert give_back(run, out, "label-studio") == {"accept": 12, "empty": 1}
 
 
+def test_brushes_that_lost_their_boxes_are_objects_each(tmp_path: Path) -> None:
+    """Label Studio keeps a box's mask where a person removes the box alone: without its parent."""
+    run = write_run(tmp_path, make_rows(tmp_path, masks=True), masks=True)
+    out = exported(run, "label-studio")
+    tasks = json.loads((out / "tasks.json").read_text())
+    (annotation,) = tasks[0]["annotations"]
+    brushes = [region for region in annotation["result"] if region["type"] == "brushlabels"]
+    annotation["result"] = [
+        {key: value for key, value in region.items() if key != "parentID"} for region in brushes
+    ]
+    (out / "tasks.json").write_text(json.dumps(tasks))
+    assert give_back(run, out, "label-studio") == {"accept": 12, "move": 3, "empty": 1}
+
+
 def _coco(out: Path, change: Any) -> Path:
     content = json.loads((out / "annotations.json").read_text())
     change(content)
