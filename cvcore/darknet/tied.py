@@ -36,7 +36,7 @@ def tie_cells(network: DarknetNetwork) -> None:
     for parameter in block.linear.parameters():
         with torch.no_grad():
             parameter.copy_(averaged_over_cells(parameter, head))
-        parameter.register_hook(partial(averaged_over_cells, head=head))
+        parameter.register_hook(partial(averaged_over_cells, head=head))  # type: ignore[no-untyped-call]
 
 
 def averaged_over_cells(values: Tensor, head: Detection) -> Tensor:
