@@ -91,7 +91,9 @@ def stats(
 @dataset_app.command()
 def convert(
     path: Place,
-    to: Annotated[str, typer.Option(help="coco, voc or yolo.")],
+    to: Annotated[
+        str, typer.Option(help="coco, voc or yolo; with --masks: masks (folders of them), voc or coco.")
+    ],
     out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/, new or empty.")],
     split: Split = None,
     link: Annotated[
@@ -99,6 +101,9 @@ def convert(
         typer.Option("--link/--copy", help="Give local images a second name (hard links), or copy them."),
     ] = False,
     strict: Strict = False,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Convert masks, which segmenters learn from, rather than boxes.")
+    ] = False,
     seed: Seed = 0,
     profile: Profile = None,
     endpoint_url: Endpoint = None,
@@ -108,11 +113,24 @@ def convert(
     """Write a dataset in another format; what that cannot hold is said."""
     from cluster.dataset_listing import print_converted
     from jobs.dataset_convert import convert_dataset
+    from jobs.mask_convert import convert_masks
+    from jobs.masks import open_masks
 
     access = _access(profile, endpoint_url, region)
     with usage_errors(as_json=as_json):
-        source = _open(path, access, seed)
-        done = convert_dataset(source, out, to=to, access=access, split=split, link=link, strict=strict)
+        if masks or to == "masks":
+            done = convert_masks(
+                open_masks(path, access, seed=seed),
+                out,
+                to=to,
+                access=access,
+                split=split,
+                link=link,
+                strict=strict,
+            )
+        else:
+            source = _open(path, access, seed)
+            done = convert_dataset(source, out, to=to, access=access, split=split, link=link, strict=strict)
         print_converted(done, as_json=as_json)
 
 

@@ -136,7 +136,8 @@ def print_converted(done: Converted, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({**asdict(done), "problems": problem_facts(done.problems)}))
         return
-    lines = [f"{done.num_images:,} images, {done.num_boxes:,} boxes: {done.uri}"]
+    what = "with masks" if done.num_boxes is None else f"{done.num_boxes:,} boxes"
+    lines = [f"{done.num_images:,} images, {what}: {done.uri}"]
     if done.num_renamed:
         lines.append(f"{done.num_renamed:,} images have another name now, as theirs was taken or has folders")
     lines += [f"not held by the format: {count:,} {what}" for what, count in sorted(done.losses.items())]

@@ -26,7 +26,7 @@ def demo_commands(folder: Path) -> list[list[str]]:
     small = ["--input-size", "96", "--width", "16", "--latent-size", "64", "--epochs", str(EPOCHS)]
     return [
         ["scenes", str(scenes), "--num", str(NUM_SCENES), "--seed", str(SEED)],
-        ["annotate", str(scenes / "images"), "--out", str(run)],
+        ["annotate", str(scenes / "images"), "--model", "tiny_masks", "--out", str(run)],
         ["evaluate", str(run), "--truth", str(scenes / "annotations.json")],
         ["report", str(run)],
         ["scenes", str(moving), "--video", "--num", str(NUM_VIDEOS), "--seed", str(SEED)],

@@ -73,8 +73,8 @@ def train(
     init: Annotated[
         str | None,
         typer.Option(
-            help="Weights to start from: a checkpoint, a torchvision classifier, as torchvision://NAME, or "
-            "Darknet's .weights.",
+            help="Weights to start from: a checkpoint, a torchvision classifier, as torchvision://NAME, "
+            "Darknet's .weights, or a model of the catalogue that has some, as tiny.",
             rich_help_panel=DATASETS,
         ),
     ] = None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
@@ -45,6 +46,21 @@ CATALOG: dict[str, ModelEntry] = {
         label_set="parts of the sample scenes",
         paper="after Redmon and Farhadi 2018, YOLOv3: An Incremental Improvement",
         weights="package://cvcore/detect/weights/tiny.safetensors",
+        weights_licence="Apache-2.0",
+        weights_source="trained on the project's own sample scenes",
+    ),
+    "tiny_masks": ModelEntry(
+        task="detect",
+        summary="tiny with a mask of each box: the same boxes; its weights come with the package",
+        builder="cvcore.detect.tiny_masks:build_tiny_masks",
+        trains=True,
+        input_height=320,
+        input_width=320,
+        num_parameters=1_279_865,
+        num_labels=6,
+        label_set="parts of the sample scenes",
+        paper=MASK,
+        weights="package://cvcore/detect/weights/tiny_masks.safetensors",
         weights_licence="Apache-2.0",
         weights_source="trained on the project's own sample scenes",
     ),
@@ -322,6 +338,15 @@ def find_model(name: str) -> ModelEntry:
             "A Darknet model is named by its .cfg file, a trained one by its .safetensors file"
         )
     return CATALOG[name]
+
+
+SHIPPED = "package://"
+
+
+def read_shipped(reference: str) -> bytes:
+    """Weights that come with the package, by an entry's reference to them."""
+    package, _, path = reference.removeprefix(SHIPPED).partition("/")
+    return resources.files(package).joinpath(path).read_bytes()
 
 
 def resolve(reference: str) -> Callable[..., Any]:

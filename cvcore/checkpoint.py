@@ -4,7 +4,9 @@ A checkpoint is one safetensors file whose header metadata holds, under the key 
 
     {"format": 1, "model": ..., "config": {...}, "labels": [...], "training": {...}}
 
-so that the file alone rebuilds its model, and every other safetensors reader sees plain tensors.
+so that the file alone rebuilds its model, and every other safetensors reader sees plain tensors. A file that
+ships with the package may leave out what another one of them holds; `base` then says which
+(`cvcore.checkpoint_base`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
 import safetensors.torch
@@ -24,6 +26,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from cvcore.checkpoint_base import Base
 from cvcore.errors import WeightsError
 
 FORMAT = 1
@@ -78,14 +81,19 @@ def save_checkpoint(
     config: Mapping[str, Any],
     labels: Sequence[str],
     training: Mapping[str, Any],
+    base: Base | None = None,
 ) -> bytes:
-    """Return the file's bytes; equal arguments give equal bytes. Tensors keep their dtype."""
-    about = {
+    """Return the file's bytes; equal arguments give equal bytes. Tensors keep their dtype.
+
+    With `base`, `state` lacks what that file holds.
+    """
+    about: dict[str, Any] = {
         "format": FORMAT,
         "model": model,
         "config": dict(config),
         "labels": list(labels),
         "training": dict(training),
+        **({} if base is None else {"base": asdict(base)}),
     }
     text = json.dumps(about, sort_keys=True, allow_nan=False, separators=(",", ":"))
     # Copies, since safetensors refuses tensors that share memory.
@@ -110,13 +118,11 @@ def read_checkpoint(data: bytes) -> Checkpoint:
         WeightsError: for anything else, a newer format, or a damaged file.
     """
     about = _parse_about(data)
-    return Checkpoint(
-        about["model"],
-        about["config"],
-        tuple(about["labels"]),
-        about["training"],
-        _read_safetensors(data, name="checkpoint"),
-    )
+    state = _read_safetensors(data, name="checkpoint")
+    if "base" in about:
+        base = Base.parse(about["base"])
+        state |= {f"{base.prefix}{key}": value for key, value in read_checkpoint(base.read()).state.items()}
+    return Checkpoint(about["model"], about["config"], tuple(about["labels"]), about["training"], state)
 
 
 def read_about(file: BinaryIO) -> dict[str, Any]:

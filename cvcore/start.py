@@ -11,6 +11,7 @@ from cvcore.darknet.detector import DarknetDetector
 from cvcore.darknet.network import DarknetNetwork
 from cvcore.darknet.weights import cutoff_from_name, load_weights, read_header
 from cvcore.detect.base import TrainableDetector
+from cvcore.detect.tiny_masks import TinyMasks
 from cvcore.errors import ModelError, WeightsError
 from cvcore.segment.base import Segmenter
 
@@ -24,7 +25,8 @@ def start_from(
 
     Read are the project's checkpoints, of the same architecture with the same or other classes; Darknet's
     `.weights`, whole ones of any number of classes and partial ones whose name ends in their number of layers
-    (`darknet53.conv.74`); and state dicts of torchvision's classifiers, for models with such a trunk.
+    (`darknet53.conv.74`); and state dicts of torchvision's classifiers, for models with such a trunk. A
+    detector with masks takes what its detector of boxes alone would take, too.
 
     A model on `meta` is filled with nothing, but what would not fit a real one is refused.
 
@@ -38,12 +40,18 @@ def start_from(
         WeightsError: for a damaged file, or one that is not what it is said to be.
         ModelError: where too little of it fits, or the model cannot start from such a file.
     """
+    if isinstance(model, TinyMasks) and not (is_checkpoint(data) and _holds_masks(data)):
+        model = model.detector
     if is_checkpoint(data):
         _copy_fitting(model, read_checkpoint(data).state, name=name)
     elif isinstance(model, DarknetDetector) and not is_state_dict(data):
         _start_darknet(model, data, name=name)
     else:
         model.load_backbone(read_state_dict(data, name=name, sha256=sha256), name=name)
+
+
+def _holds_masks(data: bytes) -> bool:
+    return any(key.startswith("mask_head.") for key in read_checkpoint(data).state)
 
 
 def _copy_fitting(model: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
@@ -19,16 +20,21 @@ from jobs.datasets import DatasetSource
 from jobs.storage import Access, BucketMissing, Store, is_s3, join, open_store, resolve_location
 
 SHEET_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
-_NUM_THREADS = 16
+NUM_THREADS = 16
+
+T = TypeVar("T", bound=str)
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written, what was wrong with the source, and what the format could not hold."""
+    """What was written, what was wrong with the source, and what the format could not hold.
+
+    `num_boxes` is None where masks were written.
+    """
 
     uri: str
     num_images: int
-    num_boxes: int
+    num_boxes: int | None
     num_renamed: int
     problems: Problems
     losses: Mapping[str, int]
@@ -58,11 +64,7 @@ def convert_dataset(
     Raises:
         SpecError: for another format, a folder that is in use, or links where there can be none.
     """
-    target = next((each for each in TARGETS if each == to), None)
-    if target is None:
-        raise SpecError(
-            f"there is no format {to!r} to write.{did_you_mean(to, TARGETS)} Formats: {', '.join(TARGETS)}."
-        )
+    target = chosen_target(to, TARGETS)
     folder = resolve_location(out).rstrip("/")
     store = open_store(folder, access)
     check_target(source.location, store, folder, link=link)
@@ -78,16 +80,26 @@ def convert_dataset(
 
     def place(image: tuple[str, str]) -> None:
         if link:
-            _link(source, image[0], join(folder, image[1]))
+            link_image(join(source.location, image[0]), join(folder, image[1]))
         else:
             store.put(join(folder, image[1]), source.read_image(image[0]))
 
-    with ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="veedor-convert") as pool:
+    with ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="veedor-convert") as pool:
         list(pool.map(place, output.images))
         list(pool.map(lambda item: store.put(join(folder, item[0]), item[1]), output.files.items()))
     num_boxes = sum(dataset.num_boxes for dataset in datasets.values())
     num_images = sum(len(dataset.images) for dataset in datasets.values())
     return Converted(folder, num_images, num_boxes, output.num_renamed, problems, output.losses)
+
+
+def chosen_target(to: str, targets: Sequence[T]) -> T:
+    """The format that is called `to`; raises `SpecError` where there is none."""
+    target = next((each for each in targets if each == to), None)
+    if target is None:
+        raise SpecError(
+            f"there is no format {to!r} to write.{did_you_mean(to, targets)} Formats: {', '.join(targets)}."
+        )
+    return target
 
 
 def check_target(source: str, store: Store, folder: str, *, link: bool = False) -> None:
@@ -104,9 +116,8 @@ def check_target(source: str, store: Store, folder: str, *, link: bool = False) 
         raise SpecError(f"{folder} is not empty, it holds {first.uri}: name a new folder")
 
 
-def _link(source: DatasetSource, name: str, target: str) -> None:
-    path = source.local_path(name)
-    assert path is not None
+def link_image(path: str, target: str) -> None:
+    """Give a local image a second name; raises `SpecError` where that cannot be."""
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     try:
         # A symbolic link that leads out of a dataset's folder is not followed when it is read.

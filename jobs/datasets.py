@@ -104,10 +104,6 @@ class DatasetSource:
         """The bytes of an image, by its record's name; `SpecError` for a name that leads out."""
         return self._files.read(name)
 
-    def local_path(self, name: str) -> str | None:
-        """Where a file is on this machine; None in object storage."""
-        return None if is_s3(self.location) else join(self.location, name)
-
     def _entries(self, entries: tuple[str, ...], look: Look) -> Reading:
         log = ProblemLog()
         return Reading(self._reader.read(entries, log=log, look=look), log.problems())

@@ -26,9 +26,9 @@ from jobs.quarantine import run_surviving
 from jobs.resources import count_store_users
 from jobs.sink import PartSummary, part_metadata, pending_units
 from jobs.stages.decode import DecodeStage, Quarantine
-from jobs.stages.guard import InputBounds
 from jobs.stages.publish import PublishSettings
 from jobs.stages.settings import InferSettings
+from jobs.stages.tasks import SegmentTask
 from jobs.storage import Access, StorageError, join, open_store
 from jobs.telemetry import Telemetry
 
@@ -124,8 +124,9 @@ def _pipeline(
     spec, record = prepared.spec, prepared.record
     resources = launched.resources
     tally = replace(launched.tally, telemetry=Telemetry.of(record.job, record.job_id))
-    bounds = InputBounds(spec.limits.max_seconds_per_input, spec.limits.max_memory_per_input)
+    bounds = spec.limits.bounds()
     quarantine = Quarantine(prepared.folder.quarantine, access, prepared.writer, bounds)
+    task = prepared.purpose.task(prepared.facts)
     return Pipeline(
         plan=prepared.plan,
         units=units,
@@ -137,10 +138,11 @@ def _pipeline(
             spec.limits.decode_limits(),
             tally,
             quarantine,
+            sizes_alone=isinstance(task, SegmentTask) and task.tile_px is not None,
         ),
         model=launched.model,
         infer=InferSettings(
-            task=prepared.purpose.task(prepared.facts),
+            task=task,
             precision=spec.precision,
             batch_size=spec.resources.batch_size,
             threads=resources.threads_per_actor,

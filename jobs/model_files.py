@@ -6,10 +6,9 @@ import hashlib
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-from cvcore.catalog import CATALOG, find_model, is_cfg
+from cvcore.catalog import CATALOG, SHIPPED, find_model, is_cfg, read_shipped
 from cvcore.errors import ModelError, WeightsError
 from cvcore.models import ModelSource, parse_labels
 from jobs.spec import ModelSection
@@ -20,9 +19,7 @@ CHECKPOINT_SUFFIX = ".safetensors"
 FETCH_TIMEOUT_S = 60
 PUBLISHED = "torchvision://"
 # Only what the catalogue itself names: a spec must not choose what is imported, or read beside it.
-_SHIPPED = frozenset(
-    entry.weights for entry in CATALOG.values() if (entry.weights or "").startswith("package://")
-)
+_SHIPPED = frozenset(entry.weights for entry in CATALOG.values() if (entry.weights or "").startswith(SHIPPED))
 
 
 @dataclass(frozen=True)
@@ -128,8 +125,7 @@ def read_part(reference: str, access: Access) -> bytes:
         ModelError, StorageError: when it cannot be had.
     """
     if reference in _SHIPPED:
-        package, _, path = reference.removeprefix("package://").partition("/")
-        return resources.files(package).joinpath(path).read_bytes()
+        return read_shipped(reference)
     if reference.startswith(PUBLISHED):
         return _read_published(reference)
     location = resolve_location(reference)
@@ -137,6 +133,12 @@ def read_part(reference: str, access: Access) -> bytes:
         return open_store(location, access).read(location)
     except StorageError as error:
         raise ModelError(f"a part of the model cannot be read: {error}") from error
+
+
+def default_weights(reference: str) -> str:
+    """The reference of the weights of a model that is named as in the catalogue; any other one as it is."""
+    entry = CATALOG.get(reference)
+    return reference if entry is None or entry.weights is None else entry.weights
 
 
 def pin_of(reference: str, body: bytes, pinned: str | None) -> str | None:

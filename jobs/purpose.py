@@ -94,4 +94,10 @@ def _segment_task(spec: AnnotateSpec, facts: ModelFacts) -> SegmentTask:
             )
         except ValueError as error:
             raise ModelError(f"annotate.tile: {error}") from error
-    return SegmentTask(section.tile, section.overlap, spec.limits.decode_limits(), spec.storage.access())
+    return SegmentTask(
+        section.tile,
+        section.overlap,
+        spec.limits.decode_limits(),
+        spec.limits.bounds(),
+        spec.storage.access(),
+    )

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from cvcore.errors import SpecError, did_you_mean
 from cvcore.image.limits import FORMATS, DecodeLimits, ImageFormat
 from cvcore.types import DetectOptions
+from jobs.stages.guard import InputBounds
 from jobs.storage import Access, resolve_location
 from jobs.storage.endpoints import check_endpoint
 
@@ -115,7 +116,7 @@ class LimitsSection(Section):
     """What an input may be and may take, and how many may fail before the job counts as failed.
 
     `max_seconds_per_input` and `max_memory_per_input` (bytes) bound the work on one input; what exceeds them
-    costs that input's row.
+    costs that input's row. Where an image is looked at by tiles, the time is each tile's.
     """
 
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
@@ -133,6 +134,9 @@ class LimitsSection(Section):
             formats=self.formats,
             extension_mismatch=self.extension_mismatch,
         )
+
+    def bounds(self) -> InputBounds:
+        return InputBounds(self.max_seconds_per_input, self.max_memory_per_input)
 
 
 class SinkSection(Section):

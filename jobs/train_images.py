@@ -20,7 +20,6 @@ from jobs.pinned import PinnedInputs, pin_inputs
 from jobs.plan import Plan, choose_images_per_unit, select_inputs
 from jobs.run_folder import new_writer
 from jobs.stages.decode import DecodeStage, Quarantine, decoded_units
-from jobs.stages.guard import InputBounds
 from jobs.stages.rows import canvas_array
 from jobs.storage import BucketMissing, ObjectInfo, join, open_store
 from jobs.train_normals_spec import NormalsTrainSpec
@@ -101,7 +100,7 @@ class ImageFeed:
         self.plan = Plan(spec.digest, inputs, per_unit, 1)
         self._spec = spec
         self._canvas = canvas
-        bounds = InputBounds(spec.limits.max_seconds_per_input, spec.limits.max_memory_per_input)
+        bounds = spec.limits.bounds()
         aside = join(spec.out, "_veedor", "quarantine")
         self._stage = DecodeStage(
             ray.put(self.plan),

@@ -9,7 +9,7 @@ from cvcore.train.augment import AugmentOptions
 from cvcore.train.freeze import freeze
 from cvcore.train.run import RunOptions
 from cvcore.types import Augmentation
-from jobs.model_files import pin_of, read_part
+from jobs.model_files import default_weights, pin_of, read_part
 from jobs.train_spec import ViewsTrainSpec
 
 
@@ -22,8 +22,9 @@ def begin(model: TrainableDetector | Segmenter, spec: ViewsTrainSpec) -> None:
         StorageError: for weights that cannot be read.
     """
     if spec.init is not None:
-        body = read_part(spec.init, spec.access)
-        start_from(model, body, name=spec.init, sha256=pin_of(spec.init, body, spec.sha256))
+        reference = default_weights(spec.init)
+        body = read_part(reference, spec.access)
+        start_from(model, body, name=reference, sha256=pin_of(reference, body, spec.sha256))
     if spec.freeze is not None:
         freeze(model, spec.freeze)
 

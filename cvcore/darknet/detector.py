@@ -81,11 +81,21 @@ class DarknetDetector(DarknetModel, TrainableDetector):
 
     def losses(self, images: Tensor, truth: Truth) -> dict[str, Tensor]:
         """See `TrainableDetector.losses`; of any canvas that the network can read."""
-        height, width = images.shape[2:]
-        network = self._network_on(height, width)
-        return darknet_losses(
-            network.cfg.heads, network(images), truth, height=height, width=width, kind=self.loss_kind
-        )
+        raw, _ = self.forward_with_maps(images, ())
+        return self.losses_of(raw, truth, height=images.shape[2], width=images.shape[3])
+
+    def losses_of(
+        self, raw: tuple[Tensor, ...], truth: Truth, *, height: int, width: int
+    ) -> dict[str, Tensor]:
+        """`losses` of what each head gave on a canvas of `height` x `width` pixels."""
+        heads = self._network_on(height, width).cfg.heads
+        return darknet_losses(heads, raw, truth, height=height, width=width, kind=self.loss_kind)
+
+    def forward_with_maps(
+        self, images: Tensor, layers: Sequence[int]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """See `DarknetNetwork.forward_with_maps`; of any canvas that the network can read."""
+        return self._network_on(*images.shape[2:]).forward_with_maps(images, layers)
 
     def load_backbone(self, state: Mapping[str, Tensor], *, name: str) -> None:
         """See `TrainableDetector.load_backbone` and `borrow_convolutions`."""

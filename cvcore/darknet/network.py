@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Self
 
 import torch
@@ -55,7 +55,17 @@ class DarknetNetwork(nn.Module):
             ModelError: for images of another shape.
         """
         self._check_canvas(images)
-        return self._in_slices(images, self._run)
+        return self._in_slices(images, lambda part: self._run(part, self._outputs))
+
+    def forward_with_maps(
+        self, images: Tensor, layers: Sequence[int]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What `forward` gives, and the outputs of `layers`, (B, C, h, w) each, of the same pass."""
+        self._check_canvas(images)
+        wanted = self._outputs | set(layers)
+        results = self._in_slices(images, lambda part: self._run(part, wanted))
+        found = dict(zip(sorted(wanted), results, strict=True))
+        return tuple(found[k] for k in sorted(self._outputs)), tuple(found[k] for k in layers)
 
     def run_layers(self, x: Tensor, *, start: int = 0, stop: int) -> Tensor:
         """The output of layer `stop` - 1 for the input of layer `start`; (B, C, H, W) both.
@@ -64,7 +74,7 @@ class DarknetNetwork(nn.Module):
         """
         if start == 0:
             self._check_canvas(x)
-        (output,) = self._in_slices(x, lambda part: (self._steps(part, range(start, stop), []),))
+        (output,) = self._in_slices(x, lambda part: (self._steps(part, range(start, stop)),))
         return output
 
     def _check_canvas(self, images: Tensor) -> None:
@@ -79,12 +89,12 @@ class DarknetNetwork(nn.Module):
         results = [run(part) for part in x.tensor_split(num_slices)]
         return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
 
-    def _run(self, images: Tensor) -> tuple[Tensor, ...]:
+    def _run(self, images: Tensor, wanted: Set[int]) -> tuple[Tensor, ...]:
         outputs: list[Tensor] = []
-        self._steps(images, range(len(self.blocks)), outputs)
+        self._steps(images, range(len(self.blocks)), lambda i, x: outputs.append(x) if i in wanted else None)
         return tuple(outputs)
 
-    def _steps(self, x: Tensor, indices: range, outputs: list[Tensor]) -> Tensor:
+    def _steps(self, x: Tensor, indices: range, tell: Callable[[int, Tensor], None] | None = None) -> Tensor:
         kept: dict[int, Tensor] = {}
         if x.device.type == "cpu" and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
@@ -95,8 +105,8 @@ class DarknetNetwork(nn.Module):
                 kept[index] = x
             for unread in self._released.get(index, ()):
                 del kept[unread]
-            if index in self._outputs:
-                outputs.append(x)
+            if tell is not None:
+                tell(index, x)
         return x
 
     def resized(self, *, height: int, width: int) -> DarknetNetwork:

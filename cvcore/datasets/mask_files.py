@@ -12,6 +12,7 @@ from PIL import Image
 
 from cvcore.errors import ImageError
 from cvcore.image.limits import DecodeLimits
+from cvcore.image.png import PaletteWriter
 from cvcore.ops.masks import decode_rle, segmentation_rle
 
 IGNORED = 255
@@ -52,11 +53,14 @@ def read_mask(data: bytes, *, name: str) -> Mask:
 
 def encode_mask(mask: Mask) -> bytes:
     """A palette PNG of class ids, (H, W), in the colours of Pascal VOC; `read_mask` gives it back."""
-    image = Image.fromarray(mask, "P")
-    image.putpalette(voc_palette().tobytes())
-    body = io.BytesIO()
-    image.save(body, "PNG")
-    return body.getvalue()
+    writer = mask_writer(height=mask.shape[0], width=mask.shape[1])
+    writer.write(mask)
+    return writer.finish()
+
+
+def mask_writer(*, height: int, width: int) -> PaletteWriter:
+    """What `encode_mask` gives, row by row."""
+    return PaletteWriter(height=height, width=width, palette=voc_palette())
 
 
 def voc_palette() -> npt.NDArray[np.uint8]:

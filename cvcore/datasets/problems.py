@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from threading import Lock
 
 from cvcore.errors import SpecError
 
@@ -93,9 +94,10 @@ class Problems:
 
 
 class ProblemLog:
-    """Counts problems as they are found; the first few of each kind are kept as examples."""
+    """Counts problems as they are found, by any thread; the first few of each kind are kept as examples."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._counts: Counter[str] = Counter()
         self._examples: defaultdict[str, list[str]] = defaultdict(list)
 
@@ -103,9 +105,10 @@ class ProblemLog:
         """Note a problem of a kind in `KINDS`; the example says where, and what it is."""
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-        self._counts[kind] += count
-        if len(self._examples[kind]) < MAX_EXAMPLES:
-            self._examples[kind].append(example[:300])
+        with self._lock:
+            self._counts[kind] += count
+            if len(self._examples[kind]) < MAX_EXAMPLES:
+                self._examples[kind].append(example[:300])
 
     def problems(self) -> Problems:
         kinds = (kind for kind in KINDS if self._counts[kind])

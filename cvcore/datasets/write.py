@@ -55,14 +55,19 @@ def write_dataset(splits: Mapping[str, BoxDataset], to: Target) -> Output:
     """
     if any(dataset.task != "boxes" for dataset in splits.values()):
         raise SpecError(f"a dataset of folders has a class for each image and no boxes: it cannot be {to}")
-    if strangers := sorted(set(splits) - {*SPLITS, ""}):
-        raise SpecError(f"splits are {', '.join(SPLITS)}; {', '.join(strangers)} must be called one of these")
+    refuse_other_splits(splits)
     labels = joined_labels(list(splits.values()))
     alike = {split: with_labels(dataset, labels) for split, dataset in splits.items()}
-    names = _plain_names((image.name for d in alike.values() for image in d.images), flat=to == "voc")
+    names = plain_names((image.name for d in alike.values() for image in d.images), flat=to == "voc")
     num_renamed = sum(PurePosixPath(old).name != PurePosixPath(new).name for old, new in names.items())
     files, images, losses = {"coco": _coco, "voc": _voc, "yolo": _yolo}[to](alike, labels, names)
     return Output(files, tuple(dict.fromkeys(images)), dict(losses), num_renamed)
+
+
+def refuse_other_splits(splits: Iterable[str]) -> None:
+    """Raises `SpecError` for a split that is not train, val, test, or `""`, which stands for none."""
+    if strangers := sorted(set(splits) - {*SPLITS, ""}):
+        raise SpecError(f"splits are {', '.join(SPLITS)}; {', '.join(strangers)} must be called one of these")
 
 
 _Found = tuple[dict[str, bytes], list[tuple[str, str]], Counter[str]]
@@ -121,7 +126,7 @@ def _description(**content: Any) -> bytes:
     return text.encode()
 
 
-def _plain_names(names: Iterable[str], *, flat: bool) -> dict[str, str]:
+def plain_names(names: Iterable[str], *, flat: bool) -> dict[str, str]:
     """What images are called in the new folder: as they were, without the old layout's folders.
 
     No two differ in nothing but the extension, since annotations are named without it.

@@ -7,6 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from cvcore.detect.pasting import paste_masks
+from cvcore.image.fit import Fit
+from cvcore.types import Detections
+
 POOLED, SIDE = 14, 28
 
 
@@ -55,6 +59,25 @@ class MaskHead(nn.Module):
         hidden = self.convs(pooled.to(narrow.dtype))
         logits: Tensor = self.masks(F.relu(self.enlarge(hidden))).float()
         return logits
+
+
+def draw_found(
+    head: MaskHead, features: Tensor, found: Detections, fit: Fit, *, corner: tuple[int, int]
+) -> Tensor:
+    """Masks of an image's detections, (N, H, W) bool at the source image's size: of each its own class's.
+
+    Args:
+        head: of the model.
+        features: (C, h, w), the image's map.
+        found: boxes are in canvas pixels.
+        fit: where the image lies on the canvas.
+        corner: x and y of the map's upper left corner on the canvas, pixels.
+    """
+    boxes = found.boxes - found.boxes.new_tensor(corner * 2)
+    dtype = next(head.parameters()).dtype
+    logits = head(features[None].to(dtype), boxes, torch.zeros_like(found.label_ids))
+    rows = torch.arange(len(found), device=logits.device)
+    return paste_masks(logits[rows, found.label_ids].sigmoid(), found.boxes, fit)
 
 
 def mask_targets(masks: Tensor, boxes: Tensor, rows: Tensor) -> Tensor:

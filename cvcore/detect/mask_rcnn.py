@@ -7,7 +7,7 @@ weights, is `maskrcnn_resnet50_fpn`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -18,8 +18,7 @@ from cvcore.backbones.build import BackboneName
 from cvcore.detect.base import TrainableDetector
 from cvcore.detect.contents import same_size_batches
 from cvcore.detect.faster_rcnn import FasterRcnn, build_faster_rcnn
-from cvcore.detect.mask_head import MaskHead, mask_loss, mask_targets
-from cvcore.detect.pasting import paste_masks
+from cvcore.detect.mask_head import MaskHead, draw_found, mask_loss, mask_targets
 from cvcore.detect.region_head import RegionOutputs, check_counts, decode_regions, in_order
 from cvcore.detect.truth import Truth
 from cvcore.image.fit import Fit
@@ -89,16 +88,9 @@ class MaskRcnn(TrainableDetector):
         """See `Detector.decode`."""
         found = decode_regions(raw.regions, fits, options)
         return [
-            Detections(own.boxes, own.scores, own.label_ids, self._masks(features, own, fit))
+            replace(own, masks=draw_found(self.mask_head, features, own, fit, corner=(fit.left, fit.top)))
             for own, features, fit in zip(found, raw.features, fits, strict=True)
         ]
-
-    def _masks(self, features: Tensor, found: Detections, fit: Fit) -> Tensor:
-        boxes = found.boxes - found.boxes.new_tensor([fit.left, fit.top] * 2)
-        dtype = next(self.mask_head.parameters()).dtype
-        logits = self.mask_head(features[None].to(dtype), boxes, torch.zeros_like(found.label_ids))
-        rows = torch.arange(len(found), device=logits.device)
-        return paste_masks(logits[rows, found.label_ids].sigmoid(), found.boxes, fit)
 
     def losses(self, images: Sequence[Tensor], truth: Truth) -> dict[str, Tensor]:
         """See `TrainableDetector.losses`: those of Faster R-CNN, and that of masks of positive regions."""

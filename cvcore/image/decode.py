@@ -30,6 +30,7 @@ from cvcore.errors import ImageError
 from cvcore.image.fit import Fit, draw_fit, plan_fit
 from cvcore.image.jpeg import count_scans
 from cvcore.image.limits import DecodeLimits
+from cvcore.image.png import exif_of, holds_chunk
 from cvcore.image.rgb import read_orientation, swaps_sides, to_rgb, turn_upright
 from cvcore.image.sniff import declared_size, format_of_extension, sniff_format
 from cvcore.image.tiff import tiff_extent
@@ -112,9 +113,9 @@ def open_image(
     Raises:
         ImageError: see the module's list of codes.
     """
-    image_format = _check_file(data, limits, name)
-    with _reading(data, image_format, name):
-        upright = _decode(_read_header(data, image_format, limits))
+    image_format = check_file(data, limits, name)
+    with reading(data, image_format, name):
+        upright = _decode(read_header(data, image_format, limits))
         # A copy is an ordinary image: no file, and no EXIF left that would turn it a second time.
         result = upright.copy() if isinstance(upright, ImageFile.ImageFile) else upright
     result.info = {}
@@ -128,11 +129,11 @@ def read_size(
 
     A JPEG's first kilobytes are enough; other formats may say how they are turned behind their pixels.
     """
-    image_format = _check_file(data, limits, name)
-    with _reading(data, image_format, name):
-        image = _read_header(data, image_format, limits)
-        if isinstance(image, PngImageFile) and b"eXIf" in data:
-            image.load()
+    image_format = check_file(data, limits, name)
+    with reading(data, image_format, name):
+        image = read_header(data, image_format, limits)
+        if isinstance(image, PngImageFile) and (exif := exif_of(data)) is not None:
+            image.info["exif"] = exif
         width, height = image.size
         return (height, width) if swaps_sides(read_orientation(image)) else (width, height)
 
@@ -145,9 +146,9 @@ def decode_to_canvas(
     A JPEG of at least twice the size needed is decoded at a reduced scale of its DCT; everything else is
     `open_image` drawn by `draw_fit`.
     """
-    image_format = _check_file(data, limits, name)
-    with _reading(data, image_format, name):
-        image = _read_header(data, image_format, limits)
+    image_format = check_file(data, limits, name)
+    with reading(data, image_format, name):
+        image = read_header(data, image_format, limits)
         if isinstance(image, JpegImageFile):
             upright, fit = _decode_jpeg(image, spec)
         else:
@@ -179,8 +180,8 @@ def _decode_jpeg(image: JpegImageFile, spec: InputSpec) -> tuple[Image.Image, Fi
     return turn_upright(rgb, orientation), fit
 
 
-def _check_file(data: bytes, limits: DecodeLimits, name: str | None) -> str:
-    """Check bytes, signature, format and extension; return the format."""
+def check_file(data: bytes, limits: DecodeLimits, name: str | None) -> str:
+    """Check bytes, signature, format and extension; return the format; errors are those of `open_image`."""
     label = _label(name)
     if not data:
         raise ImageError("empty", f"{label}: the file has 0 bytes")
@@ -206,7 +207,8 @@ def _check_file(data: bytes, limits: DecodeLimits, name: str | None) -> str:
     return image_format
 
 
-def _read_header(data: bytes, image_format: str, limits: DecodeLimits) -> ImageFile.ImageFile:
+def read_header(data: bytes, image_format: str, limits: DecodeLimits) -> ImageFile.ImageFile:
+    """Read and judge what a file says before its pixels; inside of `reading`, which names its errors."""
     declared = declared_size(data, image_format)
     if declared is not None:
         _check_pixels(*declared, limits)
@@ -226,7 +228,8 @@ def _check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
     if width * height > limits.max_pixels:
         raise ImageError(
             "too_large",
-            f"{width}x{height} is {width * height} pixels, over the limit max_pixels = {limits.max_pixels}",
+            f"{width}x{height} is {width * height} pixels, over the limit max_pixels = {limits.max_pixels}; "
+            "raise it where such images are expected",
         )
 
 
@@ -246,7 +249,7 @@ def _check_work(image: ImageFile.ImageFile, data: bytes) -> None:
 
 
 @contextmanager
-def _reading(data: bytes, image_format: str, name: str | None) -> Iterator[None]:
+def reading(data: bytes, image_format: str, name: str | None) -> Iterator[None]:
     """Turn whatever Pillow raises inside into an `ImageError` that names the file."""
     _mute_pillow()
     try:
@@ -274,6 +277,8 @@ def _classify(error: BaseException, data: bytes, image_format: str) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return "too_large"
     if image_format == "TIFF" and tiff_extent(data) > len(data):
+        return "truncated"
+    if image_format == "PNG" and not holds_chunk(data, b"IEND"):
         return "truncated"
     if any(part in message for part in _UNSUPPORTED_MESSAGES):
         return "unsupported_mode"

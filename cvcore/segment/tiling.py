@@ -23,7 +23,8 @@ def segment_tiles(
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
     """Class ids of an image of any size, from top to bottom.
 
-    Besides what is read, memory holds the logits of one tile and of an overlap as wide as the image.
+    Besides what is read, memory holds the logits of one tile and, twice, of an overlap as wide as the image:
+    8 bytes for each of its pixels and classes.
 
     Args:
         model: in evaluation mode; it sees tiles at the image's own scale.
@@ -37,12 +38,7 @@ def segment_tiles(
     Raises:
         ValueError: for tiles that the model cannot be cut by.
     """
-    cut = {
-        "tile_px": options.tile_px,
-        "overlap_px": options.overlap_px,
-        "stride_px": 1 if model.fixed_size else model.stride_px,
-    }
-    rows, columns = (tile_spans(size, **cut) for size in (height, width))
+    rows, columns = _spans(model, height=height, width=width, options=options)
     wx = [torch.from_numpy(blend_weights(columns, j, margin_px=model.margin_px)) for j in range(len(columns))]
     above: Tensor | None = None
     for i, row in enumerate(rows):
@@ -66,6 +62,23 @@ def segment_tiles(
             beside = scores[:, :, kept:].clone()
         above = below
         yield row.start, band
+
+
+def count_tiles(model: Segmenter, *, height: int, width: int, options: TileOptions) -> int:
+    """How many tiles `segment_tiles` looks at."""
+    rows, columns = _spans(model, height=height, width=width, options=options)
+    return len(rows) * len(columns)
+
+
+def _spans(
+    model: Segmenter, *, height: int, width: int, options: TileOptions
+) -> tuple[list[Span], list[Span]]:
+    stride = 1 if model.fixed_size else model.stride_px
+    rows, columns = (
+        tile_spans(size, tile_px=options.tile_px, overlap_px=options.overlap_px, stride_px=stride)
+        for size in (height, width)
+    )
+    return rows, columns
 
 
 def segment_tiled(

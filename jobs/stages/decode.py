@@ -21,7 +21,7 @@ from ray.data.datasource import ReadTask
 from ray.util.annotations import RayDeprecationWarning
 
 from cvcore.errors import ImageError
-from cvcore.image.decode import decode_to_canvas
+from cvcore.image.decode import decode_to_canvas, read_size
 from cvcore.image.limits import DecodeLimits
 from cvcore.types import InputSpec
 from jobs.board import Tally
@@ -81,7 +81,10 @@ class Quarantine:
 
 @dataclass(frozen=True)
 class DecodeStage:
-    """What a decoding task needs besides its unit's number."""
+    """What a decoding task needs besides its unit's number.
+
+    With `sizes_alone` canvases stay empty: the pixels are read where they are looked at, by tiles.
+    """
 
     plan: Any  # ray.ObjectRef[Plan]: the inputs are shared memory on every node
     access: Access
@@ -89,6 +92,7 @@ class DecodeStage:
     limits: DecodeLimits
     tally: Tally
     quarantine: Quarantine
+    sizes_alone: bool = False
 
     def unit_table(self, unit: int, *, computing: AbstractContextManager[object] | None = None) -> pa.Table:
         """Decode a unit: `jobs.schemas.canvas_schema`, a row for each input in the plan's order.
@@ -127,7 +131,14 @@ class DecodeStage:
                 found = decode_video_unit(segment, store, self.input_spec, self.limits, guard=guard)
             return canvas_table(*found, self.input_spec, unit=unit)
         return decode_inputs(
-            inputs, store, self.input_spec, self.limits, unit=unit, guard=guard, computing=computing
+            inputs,
+            store,
+            self.input_spec,
+            self.limits,
+            unit=unit,
+            guard=guard,
+            computing=computing,
+            sizes_alone=self.sizes_alone,
         )
 
 
@@ -200,18 +211,27 @@ def decode_inputs(
     unit: int,
     guard: Guard | None = None,
     computing: AbstractContextManager[object] | None = None,
+    sizes_alone: bool = False,
 ) -> pa.Table:
     """Read inputs ahead in threads and decode them in order; each failure costs its own row alone.
+
+    With `sizes_alone` headers are judged, and canvases stay empty.
 
     Raises:
         StorageError: if the store itself fails, so that no input is to blame.
     """
     with _Reader(inputs, store, limits) as reader, computing or nullcontext():
-        return _decode_all(reader, spec, limits, unit=unit, guard=guard)
+        return _decode_all(reader, spec, limits, unit=unit, guard=guard, sizes_alone=sizes_alone)
 
 
 def _decode_all(
-    reader: _Reader, spec: InputSpec, limits: DecodeLimits, *, unit: int, guard: Guard | None
+    reader: _Reader,
+    spec: InputSpec,
+    limits: DecodeLimits,
+    *,
+    unit: int,
+    guard: Guard | None,
+    sizes_alone: bool,
 ) -> pa.Table:
     canvases = np.zeros((len(reader), spec.num_bytes), dtype=np.uint8)
     rows: list[dict[str, Any]] = []
@@ -224,6 +244,9 @@ def _decode_all(
         try:
             content = body.result()
             with guard.on(item["row"]) if guard else nullcontext():
+                if sizes_alone:
+                    row["width"], row["height"] = read_size(content, limits=limits, name=item["uri"])
+                    continue
                 found = decode_to_canvas(content, spec, limits=limits, name=item["uri"])
             row |= {"width": found.fit.source_width, "height": found.fit.source_height}
             canvases[index] = found.canvas.reshape(-1)

@@ -60,9 +60,12 @@ class Guard:
         self._end = end or _end_process
 
     @contextlib.contextmanager
-    def on(self, row: int | None, *, num_inputs: int = 1) -> Iterator[None]:
-        """Watch the work on an input, or on several at once (`row` None), until the block ends."""
-        seconds = self._bounds.max_seconds * num_inputs
+    def on(self, row: int | None, *, num_inputs: int = 1, num_steps: int = 1) -> Iterator[None]:
+        """Watch the work on an input, or on several at once (`row` None), until the block ends.
+
+        Of an input that is worked on in `num_steps`, such as tiles, each may take an input's time.
+        """
+        seconds = self._bounds.max_seconds * num_inputs * num_steps
         memory = resident_bytes() + self._bounds.max_memory * num_inputs
         _watcher().now = _Watched(self, row, seconds, memory)
         signal.setitimer(signal.ITIMER_REAL, seconds * 1.25 + KERNEL_GRACE_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +17,11 @@ from jobs.schemas import detection_type, result_schema
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why inference gave one image no result."""
+    """Why inference gave one image no result, and in which stage: what is read by tiles is decoded there."""
 
     code: str
     message: str
+    stage: Literal["decode", "infer"] = "infer"
 
 
 NON_FINITE = Failure("non_finite", "the model's outputs for this image are NaN or infinite")
@@ -62,7 +63,7 @@ def table_of(batch: pa.Table, columns: Mapping[str, Any], schema: pa.Schema) -> 
 
 
 def _with_failure(columns: dict[str, Any], row: int, failure: Failure) -> dict[str, Any]:
-    changed = {"status": "infer", "error_code": failure.code, "error": failure.message}
+    changed = {"status": failure.stage, "error_code": failure.code, "error": failure.message}
     for name, value in changed.items():
         values = columns[name].to_pylist()
         values[row] = value

@@ -12,15 +12,16 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from cvcore.datasets.mask_files import encode_mask
+from cvcore.datasets.mask_files import encode_mask, mask_writer
 from cvcore.errors import ImageError
-from cvcore.image.decode import open_image
 from cvcore.image.fit import Fit
+from cvcore.image.strips import Strips, open_strips
 from cvcore.segment.base import Segmenter
 from cvcore.segment.tiles import TileOptions
-from cvcore.segment.tiling import segment_tiled
+from cvcore.segment.tiling import count_tiles, segment_tiles
 from jobs.schemas import segment_schema
 from jobs.stages.decode import process_store
+from jobs.stages.guard import Guard
 from jobs.stages.rows import NON_FINITE, Failure, carried_columns, table_of
 from jobs.stages.tasks import SegmentTask
 from jobs.storage import StorageError, is_s3
@@ -35,7 +36,7 @@ class Segmented:
 
 
 class SegmentHead:
-    """Canvases to class maps; with tiles the images themselves are read again, at their own scale."""
+    """Canvases to class maps; with tiles the images themselves are read, at their own scale, by strips."""
 
     def __init__(self, model: nn.Module, task: SegmentTask) -> None:
         assert isinstance(model, Segmenter), "the driver admits segmenters only"
@@ -77,14 +78,25 @@ class SegmentHead:
     def _tiled(self, uri: str, etag: str, tiles: TileOptions) -> Segmented | Failure:
         try:
             body = process_store(is_s3(uri), self._task.access).read(uri, etag=etag)
-            image = open_image(body, limits=self._task.limits, name=uri)
+            strips = open_strips(body, limits=self._task.limits, name=uri)
+            num_tiles = count_tiles(self.model, height=strips.height, width=strips.width, options=tiles)
+            with Guard(self._task.bounds).on(None, num_steps=num_tiles):
+                return self._by_strips(strips, tiles)
         except StorageError as error:
             if error.whole_store:
                 raise
             return Failure(error.code, str(error))
         except ImageError as error:
-            return Failure(error.code, str(error))
-        return self._segmented(segment_tiled(self.model, np.asarray(image), tiles))
+            return Failure(error.code, str(error), "decode")
+
+    def _by_strips(self, strips: Strips, tiles: TileOptions) -> Segmented:
+        size = {"height": strips.height, "width": strips.width}
+        writer = mask_writer(**size)
+        pixels = np.zeros(len(self.model.labels), np.int64)
+        for _, band in segment_tiles(self.model, strips.read, **size, options=tiles):
+            writer.write(band)
+            pixels += np.bincount(band.ravel(), minlength=len(pixels))
+        return Segmented(writer.finish(), tuple(pixels.tolist()))
 
     def _segmented(self, ids: npt.NDArray[np.uint8]) -> Segmented:
         pixels = np.bincount(ids.ravel(), minlength=len(self.model.labels))

@@ -9,6 +9,7 @@ from cvcore.anomaly.options import ScoreName, ScoreOptions
 from cvcore.image.limits import DecodeLimits
 from cvcore.propose.options import SelectiveSearchOptions
 from cvcore.types import DetectOptions
+from jobs.stages.guard import InputBounds
 from jobs.storage import Access
 
 if TYPE_CHECKING:
@@ -86,12 +87,13 @@ class SegmentTask:
 
     Attributes:
         tile_px, overlap_px: see `cvcore.segment.tiles.TileOptions`; None looks at whole canvases.
-        limits, access: of reading images again, which tiles need.
+        limits, bounds, access: of reading images by tiles: what they may be, and what work on one may take.
     """
 
     tile_px: int | None
     overlap_px: int
     limits: DecodeLimits
+    bounds: InputBounds
     access: Access
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torchvision.models import squeezenet1_1
 
+from cvcore.catalog import CATALOG, read_shipped
 from cvcore.checkpoint import read_checkpoint
 from cvcore.detect.base import Detector
 from cvcore.errors import ModelError, SpecError, WeightsError
@@ -51,6 +52,12 @@ SMALL: dict[str, dict[str, Any]] = {
         "input_size": 96,
         "options": {"head_width": 16, "rpn_width": 16, "proposals": 20, "mask_width": 8, "mask_convs": 1},
     },
+    "tiny_masks": {
+        "model": "tiny_masks",
+        "width": 4,
+        "input_size": 96,
+        "options": {"mask_width": 8, "mask_convs": 1},
+    },
 }
 
 
@@ -89,6 +96,16 @@ def test_samples_hold_their_masks_on_the_canvas_and_figures_are_of_masks_too(
             torch.testing.assert_close(torch.stack(bounds).float(), box, atol=1.5, rtol=0)
     saved = one_epoch(run)
     assert {"mask_ap", "mask_ap50", "ap50"} <= saved.history[0].held_out.keys()
+
+
+def test_a_mask_head_learns_beside_the_shipped_detector_alone(data: Path, tmp_path: Path) -> None:
+    changes = {"width": None, "input_size": None, "options": {}, "init": "tiny", "freeze": "detector"}
+    run = DetectorRun(make_spec(data, tmp_path, "tiny_masks", **changes), ALONE)
+    one_epoch(run)
+    after = read_checkpoint((tmp_path / CHECKPOINT_NAME).read_bytes()).state
+    tiny = read_checkpoint(read_shipped(CATALOG["tiny"].weights or "")).state
+    assert all(torch.equal(after[f"detector.{key}"], value) for key, value in tiny.items())
+    assert after["mask_head.masks.bias"].abs().sum() > 0
 
 
 def test_what_has_no_masks_cannot_teach_them(data: Path, tmp_path: Path) -> None:

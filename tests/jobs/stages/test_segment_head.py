@@ -18,6 +18,7 @@ from cvcore.segment.tiling import segment_tiled
 from cvcore.segment.unet import UNet, build_unet
 from jobs.schemas import segment_schema
 from jobs.stages.decode import decode_inputs
+from jobs.stages.guard import InputBounds
 from jobs.stages.rows import NON_FINITE
 from jobs.stages.segment_head import SegmentHead
 from jobs.stages.tasks import SegmentTask
@@ -32,7 +33,7 @@ def model() -> UNet:
     return build_unet(LABELS, width=4, depth=1, padded=True, input_size=32).eval()
 
 
-def unit(folder: Path) -> pa.Table:
+def unit(folder: Path, *, sizes_alone: bool = False) -> pa.Table:
     """Two images of noise, and a file that is none, decoded."""
     rng, inputs, store = np.random.default_rng(0), [], open_store("/")
     for name, size in (("a.png", (40, 24)), ("b.png", (90, 70)), ("c.png", None)):
@@ -42,11 +43,13 @@ def unit(folder: Path) -> pa.Table:
         else:
             Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(path)
         inputs.append({"uri": str(path), "etag": store.stat(str(path)).etag, "size": path.stat().st_size})
-    return decode_inputs(inputs, store, build_unet(width=1, input_size=32).input_spec, DecodeLimits(), unit=1)
+    spec = build_unet(width=1, input_size=32).input_spec
+    return decode_inputs(inputs, store, spec, DecodeLimits(), unit=1, sizes_alone=sizes_alone)
 
 
 def make_head(model: UNet, *, tile: int | None = None) -> SegmentHead:
-    return SegmentHead(model, SegmentTask(tile, 12, DecodeLimits(), Access()))
+    bounds = InputBounds(max_seconds=60, max_memory=2**30)
+    return SegmentHead(model, SegmentTask(tile, 12, DecodeLimits(), bounds, Access()))
 
 
 def infer(head: SegmentHead, batch: pa.Table) -> pa.Table:
@@ -79,8 +82,10 @@ def test_rows_hold_maps_of_the_images_size_and_their_areas(
         assert all(LABELS[each["label_id"]] == each["label"] for each in row["classes"])
 
 
-def test_tiles_are_of_the_image_itself(model: UNet, tmp_path: Path) -> None:
-    row = infer(make_head(model, tile=32), unit(tmp_path)).to_pylist()[1]
+@pytest.mark.parametrize("sizes_alone", [False, True])
+def test_tiles_are_of_the_image_itself(sizes_alone: bool, model: UNet, tmp_path: Path) -> None:
+    row = infer(make_head(model, tile=32), unit(tmp_path, sizes_alone=sizes_alone)).to_pylist()[1]
+    assert (row["height"], row["width"]) == (70, 90)
     with Image.open(tmp_path / "b.png") as image:
         expected = segment_tiled(model, np.asarray(image), TileOptions(32, 12))
     np.testing.assert_array_equal(read_mask(row["map"], name="it"), expected)
@@ -92,6 +97,16 @@ def test_an_image_that_changed_since_costs_its_row(model: UNet, tmp_path: Path) 
     rows = infer(make_head(model, tile=32), batch).to_pylist()
     assert [row["status"] for row in rows] == ["infer", "ok", "decode"]
     assert rows[0]["map"] is None
+
+
+def test_pixels_that_are_cut_short_are_a_failure_of_decoding(model: UNet, tmp_path: Path) -> None:
+    batch, path = unit(tmp_path, sizes_alone=True), tmp_path / "b.png"
+    path.write_bytes(path.read_bytes()[:9000])
+    uris, etags = batch.column("uri").to_pylist(), batch.column("etag").to_pylist()
+    etags[uris.index(str(path))] = open_store("/").stat(str(path)).etag
+    batch = batch.set_column(batch.column_names.index("etag"), "etag", pa.array(etags))
+    rows = infer(make_head(model, tile=32), batch).to_pylist()
+    assert [(row["status"], row["error_code"]) for row in rows[:2]] == [("ok", None), ("decode", "truncated")]
 
 
 def test_logits_that_are_no_numbers_give_no_map(model: UNet) -> None:
