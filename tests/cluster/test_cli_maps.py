@@ -100,6 +100,16 @@ def test_maps_are_measured_against_masks(done: Path) -> None:
     assert page.count('class="map-card"') == 2
 
 
+def test_maps_are_exported_as_coco_panoptic(done: Path) -> None:
+    result = run("export", done / "run", "--format", "coco-panoptic", "--out", done / "panoptic")
+    assert result.exit_code == 0, result.output
+    document = json.loads((done / "panoptic" / "panoptic.json").read_text())
+    areas = [each["area"] for image in document["annotations"] for each in image["segments_info"]]
+    assert f"{len(areas)} segments in 2 images; 1 failed" in result.output
+    assert sum(areas) == 2 * 40 * 50
+    assert [each["name"] for each in document["categories"]] == ["background", "class 1"]
+
+
 def test_maps_are_measured_on_a_split_of_the_masks(done: Path) -> None:
     whole, split, nothing = (
         run("evaluate", done / "run", "--truth", done / "data", "--json", *options)
