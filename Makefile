@@ -33,14 +33,15 @@ $(VENV)/%/.veedor-set-up: tests/%.txt | $(SETUP)
 demo: setup
 	$(BIN)/python -m cluster.demo $(DEMO)
 
-# Two sessions side by side: what needs no Ray on one thread, and all else.
+# Two sessions side by side, on a core and a Ray cluster each.
+FIRST := tests/cvcore tests/cluster tests/test_layering.py
 test: setup tools
 	bash .ci/system-packages
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cvcore tests/test_layering.py > $(VENV)/cvcore-tests.log 2>&1 & \
-	alone=$$!; \
-	$(BIN)/python -m pytest --ignore=tests/cvcore --ignore=tests/test_layering.py; others=$$?; \
-	wait $$alone; alone=$$?; cat $(VENV)/cvcore-tests.log; \
-	exit $$((others ? others : alone))
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FIRST) > $(VENV)/first-tests.log 2>&1 & \
+	first=$$!; \
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(FIRST)); others=$$?; \
+	wait $$first; first=$$?; cat $(VENV)/first-tests.log; \
+	exit $$((others ? others : first))
 
 # The tests of tests/faults with all their parameters: takes long, and makes docs/reliability.md.
 faults: setup

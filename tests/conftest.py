@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,9 @@ from tests.s3_servers import S3Server, ceph_is_installed, ceph_server, moto_serv
 
 # Ray's workers are nice to all else on a machine, and would stand still beside other load.
 os.environ.setdefault("RAY_worker_niceness", "0")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell has it for what it starts in the background. All that tests start would be deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 NO_CEPH = "Ceph's gateway is not installed (ceph-mon ceph-osd ceph-common radosgw): moto stands in alone"
 
 

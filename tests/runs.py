@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +17,6 @@ from jobs.storage import Access, join, open_store, resolve_location
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 240
-
-
-def hear_interrupts() -> None:
-    """Before a child begins: what a shell starts in the background ignores them, and so do its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def veedor(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from tests.cluster.test_cli_mistakes import check_refused
 from tests.cluster.test_cli_mistakes import run as veedor
 from tests.exchange import make_rows, write_run
 from tests.jobs.export.test_corrected import ask
-from tests.runs import hear_interrupts, veedor_command
+from tests.runs import veedor_command
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
@@ -25,9 +25,7 @@ def test_what_is_not_saved_is_saved_when_it_ends(tmp_path: Path, end: signal.Sig
         "view", str(run), "--as", "ann", "--label", "car", "--min-score", "0.3", "--json"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=hear_interrupts
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         assert ready["num_images"] == 7

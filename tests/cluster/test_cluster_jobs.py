@@ -35,7 +35,7 @@ from jobs.spec import validate_spec
 from jobs.storage import Access, open_store
 from tests.corpus import good_image, good_name, toy_model
 from tests.plates import write_model, write_plates
-from tests.runs import hear_interrupts, last_event, read_rows, veedor, veedor_command
+from tests.runs import last_event, read_rows, veedor, veedor_command
 from tests.s3_files import client, new_bucket, upload, upload_model
 from tests.s3_servers import S3Server
 
@@ -262,7 +262,6 @@ def test_a_node_is_killed_and_the_rows_are_those_of_a_local_run(
         env={**os.environ, **up.environment},
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=hear_interrupts,
     )
     assert follower.stdout is not None
     joined = json.loads(follower.stdout.readline())

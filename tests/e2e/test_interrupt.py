@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.corpus import good_image, good_name, toy_model
-from tests.runs import hear_interrupts, last_event, read_rows, veedor, veedor_command
+from tests.runs import last_event, read_rows, veedor, veedor_command
 from tests.s3_files import client, new_bucket, upload, upload_model
 from tests.s3_servers import S3Server
 
@@ -50,7 +50,6 @@ def test_a_rerun_completes_what_an_ended_driver_began(
         veedor_command(*arguments, "--out", out),
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=hear_interrupts,
     )
     _wait_for_parts(s3_environment, out, at_least=3)
     driver.send_signal(ending)
