@@ -153,7 +153,8 @@ def _submitting(options: KubernetesSection, schedule: Schedule, store: list[str]
     if options.token_secret is None:
         raise SpecError(
             f"{url} runs a job only for who has its token: name the Secret that holds it under the key "
-            f"{TOKEN_KEY} with kubernetes.token_secret in --config. The operator calls it as the RayCluster"
+            f"{TOKEN_KEY} with kubernetes.token_secret in --config. KubeRay's operator makes one of the "
+            "RayCluster's name"
         )
     to = ("--submit", url, "--code", "installed")
     command = ("veedor", "tick", "--only", schedule.name, *store, *to)

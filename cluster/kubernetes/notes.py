@@ -29,10 +29,12 @@ def _notes(order: Order) -> Iterator[str]:
         yield "a volume is written from several pods: its claim must be ReadWriteMany"
     if order.kind == "CronJob" and isinstance(fleet.model.group, GpuGroup):
         assert order.schedule is not None
-        yield (
-            f"each look, every {order.schedule.every_minutes} minutes, starts a pod with GPUs, also where "
-            "nothing is due; --every-minutes 60 looks less often"
-        )
+        if order.schedule.submit is None:
+            yield (
+                f"each look, every {order.schedule.every_minutes} minutes, starts a pod with GPUs, also "
+                "where nothing is due; --every-minutes 60 looks less often, and --submit has a cluster run "
+                "the jobs"
+            )
     if order.kind == "RayCronJob":
         yield (
             "RayCronJob is alpha, behind a feature gate of the operator, and after downtime may make all "
