@@ -8,11 +8,11 @@ ARG PYTHON=python:3.11.15-slim-bookworm@sha256:d29f48a31a8b408ed19272ca1e7b10eba
 # PyTorch's wheels bring CUDA's libraries, so neither base has them; the machine's driver is put in by the runtime.
 FROM ${PYTHON} AS cuda
 ENV NVIDIA_VISIBLE_DEVICES=all \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
-    TORCH_INDEX=https://pypi.org/simple
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
 FROM ${PYTHON} AS cpu
-ENV TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Wheels without CUDA call themselves X+cpu there, which is later than pip's own index's X and as well constrained.
+ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 
 # hadolint ignore=DL3006
 FROM ${FLAVOR} AS build
@@ -22,7 +22,7 @@ ENV PATH=/opt/veedor/bin:$PATH
 # The versions that the tests ran with, and no package that runs code to be built.
 COPY constraints.txt pyproject.toml ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
-    && pip install --no-cache-dir --only-binary :all: --constraint constraints.txt --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple torch torchvision \
+    && pip install --no-cache-dir --only-binary :all: --constraint constraints.txt torch torchvision \
     && pip install --no-cache-dir --only-binary :all: --constraint constraints.txt --requirement requirements.txt
 COPY README.md LICENSE ./
 COPY cvcore cvcore

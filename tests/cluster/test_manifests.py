@@ -455,13 +455,21 @@ def test_options_that_are_wrong(options: Manifest, message: str) -> None:
 
 
 def test_files_named_by_variables_are_no_secrets() -> None:
-    KubernetesSection(env={"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"})
+    env = {"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"}
+    made = build_manifests(order(SCAN, "CronJob", env=env))[1]["spec"]["jobTemplate"]["spec"]["template"]
+    assert {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/var/run/token"} in made["spec"]["containers"][
+        0
+    ]["env"]
 
 
 def test_a_volume_makes_local_places_reachable() -> None:
     content = {**SPEC, "source": {"uri": "/data/in"}, "sink": {"uri": "/data/out"}}
     volumes = [{"claim": "all", "path": "/data"}, {"claim": "in", "path": "/data/in", "read_only": True}]
-    check(build_manifests(order(content, volumes=volumes)))
+    made = build_manifests(order(content, volumes=volumes))
+    check(made)
+    text = made[0]["data"]["spec.yaml"]
+    assert "/data/in" in text
+    assert "/data/out" in text
 
 
 @pytest.mark.parametrize("kind", MAX_CHARS)
@@ -635,4 +643,8 @@ def test_more_actors_never_need_fewer_nodes() -> None:
 @pytest.mark.parametrize("minutes", MINUTES)
 def test_every_step_of_looks_is_taken(minutes: int) -> None:
     schedule = Schedule("a", "s3://b/", "0 2 * * *", "UTC", every_minutes=minutes)
-    check(build_manifests(order(SCAN, "CronJob", schedule=schedule)))
+    made = build_manifests(order(SCAN, "CronJob", schedule=schedule))
+    check(made)
+    minute, *rest = made[1]["spec"]["schedule"].split()
+    assert rest == ["*"] * 4
+    assert minute == ("0" if minutes == 60 else f"*/{minutes}")
