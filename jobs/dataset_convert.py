@@ -65,9 +65,7 @@ def convert_dataset(
         SpecError: for another format, a folder that is in use, or links where there can be none.
     """
     target = chosen_target(to, TARGETS)
-    folder = resolve_location(out).rstrip("/")
-    store = open_store(folder, access)
-    check_target(source.location, store, folder, link=link)
+    folder, store = open_target(out, access, source=source.location, link=link)
     wanted: dict[str, str | None] = {"": None} if split is None else {"": split}
     if split is None and source.has_splits:
         wanted = {name: name for name in source.splits}
@@ -100,6 +98,14 @@ def chosen_target(to: str, targets: Sequence[T]) -> T:
             f"there is no format {to!r} to write.{did_you_mean(to, targets)} Formats: {', '.join(targets)}."
         )
     return target
+
+
+def open_target(out: str, access: Access, *, source: str, link: bool) -> tuple[str, Store]:
+    """The folder that `out` names, without a slash at its end, and its store; errors are `check_target`'s."""
+    folder = resolve_location(out).rstrip("/")
+    store = open_store(folder, access)
+    check_target(source, store, folder, link=link)
+    return folder, store
 
 
 def check_target(source: str, store: Store, folder: str, *, link: bool = False) -> None:

@@ -19,9 +19,9 @@ from cvcore.datasets.mask_write import (
     place_masks,
 )
 from cvcore.datasets.masks import MaskDataset, MaskLoader, MaskRecord
-from jobs.dataset_convert import NUM_THREADS, Converted, check_target, chosen_target, link_image
+from jobs.dataset_convert import NUM_THREADS, Converted, chosen_target, link_image, open_target
 from jobs.masks import MaskSource
-from jobs.storage import Access, Store, join, open_store, resolve_location
+from jobs.storage import Access, Store, join
 
 
 def convert_masks(
@@ -52,9 +52,7 @@ def convert_masks(
         SpecError: for another format, a folder that is in use, or links where there can be none.
     """
     target = chosen_target(to, MASK_TARGETS)
-    folder = resolve_location(out).rstrip("/")
-    store = open_store(folder, access)
-    check_target(source.location, store, folder, link=link)
+    folder, store = open_target(out, access, source=source.location, link=link)
     wanted = [split] if split is not None else source.splits if source.has_splits else [None]
     datasets = {name or "": source.read(name) for name in wanted}
     names = {name: [record.name for record in dataset.images] for name, dataset in datasets.items()}

@@ -12,6 +12,7 @@ from typing import Final
 
 from cluster.kubernetes.options import GpuGroup, KubernetesSection, NodeGroup
 from cluster.kubernetes.pods import (
+    LIGHT_LIMITS,
     SPEC_PATH,
     ContainerParts,
     Manifest,
@@ -30,7 +31,6 @@ from cvcore.errors import SpecError
 GRACE_S: Final = 120
 """For a run that is asked to stop to say so in the store, and the next look to go on with it."""
 
-LIGHT_LIMITS: Final = {"cpu": "500m", "memory": "1Gi"}
 KEPT_LOOKS: Final = 3
 TOKEN_KEY: Final = "auth_token"
 """Of the Secret: what KubeRay's operator calls it."""

@@ -22,6 +22,9 @@ RESTRICTED: Final = {
 }
 """What Kubernetes' Pod Security Standard `restricted` asks of a container."""
 
+LIGHT_LIMITS: Final = {"cpu": "500m", "memory": "1Gi"}
+"""Of a container that asks others to work."""
+
 Manifest = dict[str, Any]
 
 

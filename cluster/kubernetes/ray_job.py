@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from cluster.kubernetes.options import KubernetesSection
-from cluster.kubernetes.pods import SPEC_PATH, ContainerParts, Manifest, container, pod_template
+from cluster.kubernetes.pods import LIGHT_LIMITS, SPEC_PATH, ContainerParts, Manifest, container, pod_template
 from cluster.kubernetes.ray_cluster import ray_cluster_spec
 from cluster.kubernetes.sizes import Fleet
-
-SUBMITTER_LIMITS: Final = {"cpu": "500m", "memory": "1Gi"}
 
 
 def ray_job_spec(options: KubernetesSection, fleet: Fleet, *, spec_map: str) -> Manifest:
     """The `spec` of a RayJob that runs the spec in the ConfigMap `spec_map`."""
-    submitter = container(ContainerParts("submitter", SUBMITTER_LIMITS), _bare(options), spec_map=None)
+    submitter = container(ContainerParts("submitter", LIGHT_LIMITS), _bare(options), spec_map=None)
     made: Manifest = {
         "entrypoint": f"veedor run {SPEC_PATH}",
         "submissionMode": "K8sJobMode",
