@@ -103,7 +103,9 @@ def build_yolo(
     model.loss_kind, model.trunk = kind, _TRUNKS.get(version)
     if tied:
         if version not in _TIED:
-            raise ValueError(f"only {' and '.join(_TIED)} can be tied, not {version}: leave tied out")
+            raise ValueError(
+                f"{version} has several connected layers or none, and only one can be tied: leave tied out"
+            )
         tie_cells(model.network)
     model.num_backbone_layers = _CLASSIFIER_LAYERS.get(version, model.num_backbone_layers)
     model.config = {

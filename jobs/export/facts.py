@@ -52,10 +52,8 @@ def read_facts(run: Run, store: Store, *, partial: bool, column: Column = "detec
         raise SpecError(f"{run.uri} has no rows yet: no part of it is published")
     schema = parquet_schema(run.parts[0], store)
     if column not in schema.names:
-        has_map = "map" in schema.names
         raise SpecError(
-            f"{run.uri} holds no {_NAMES[column]}, it is of a job {record.job}: "
-            + ("export its maps with --format coco-panoptic" if has_map else "ask it with veedor query")
+            f"{run.uri} holds no {_NAMES[column]}, it is of a job {record.job}: {_instead(schema.names)}"
         )
     fields = {child.name for child in schema.field(column).type.value_type} if column == "detections" else ()
     digests = ", ".join(f"{key} {value[:12]}" for key, value in sorted(record.model["digests"].items()))
@@ -83,3 +81,12 @@ def check_labels(choice: Choice, facts: Facts) -> None:
                 f"the run has no label {label!r}.{did_you_mean(label, facts.labels)} "
                 f"Labels: {', '.join(facts.labels[:40])}{'…' if len(facts.labels) > 40 else ''}"
             )
+
+
+def _instead(columns: list[str]) -> str:
+    """What can be done with a run that has such columns."""
+    if "map" in columns:
+        return "export its maps with --format coco-panoptic"
+    if "detections" in columns:
+        return "export its detections with --format coco, or another one of detections"
+    return "ask it with veedor query"
