@@ -23,6 +23,7 @@ from jobs.view.filters import Filter, parse_filter
 from jobs.view.guard import Refusal, check_request
 from jobs.view.page import page_policy, render_view
 from jobs.view.session import ViewSession
+from jobs.view.turns import Turns
 
 LOOPBACK = "127.0.0.1"
 SOCKET_TIMEOUT_S = 30
@@ -51,6 +52,7 @@ class ViewServer(ThreadingHTTPServer):
 
     def __init__(self, session: ViewSession, *, port: int = 0) -> None:
         self.session = session
+        self.turns = Turns()
         self.token = secrets.token_urlsafe(24)
         try:
             super().__init__((LOOPBACK, port), _Handler)
@@ -61,6 +63,11 @@ class ViewServer(ThreadingHTTPServer):
         """As its base, without looking up the machine's name."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
+
+    def server_close(self) -> None:
+        """Answer what was asked, then no more: the session can be closed after it."""
+        super().server_close()
+        self.turns.end()
 
     def url(self, chosen: Filter | None = None) -> str:
         """The page's address, which opens it on a selection."""
@@ -102,6 +109,15 @@ class _Handler(BaseHTTPRequestHandler):
         if refusal is not None:
             self._refuse(refusal)
             return
+        with self.server.turns.take() as is_given:
+            if is_given:
+                self._answer_asked(plain, numbered)
+            else:
+                self._refuse(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "veedor view was stopped"))
+
+    def _answer_asked(
+        self, plain: dict[str, Callable[[], None]], numbered: dict[str, Callable[[int], None]]
+    ) -> None:
         _, _, rest = urlsplit(self.path).path.lstrip("/").partition("/")
         name, _, number = rest.partition("/")
         if "/" not in urlsplit(self.path).path.lstrip("/"):

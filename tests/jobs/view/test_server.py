@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,37 @@ def test_answers(server: ViewServer, path: str, status: int, words: str) -> None
     answer = ask(server, f"/{server.token}/{path}")
     assert answer.status == status
     assert words in answer.body.decode()
+
+
+def test_an_end_waits_for_what_was_asked_and_answers_no_more(tmp_path: Path) -> None:
+    session = open_view(str(write_run(tmp_path, make_rows(tmp_path))), who="ann", access=Access())
+    is_asked, may_go_on = threading.Event(), threading.Event()
+    with ViewServer(session) as served, ThreadPoolExecutor(max_workers=3) as threads:
+        page = session.page
+
+        def slow(*arguments: Any, **named: Any) -> Any:
+            is_asked.set()
+            assert may_go_on.wait(20)
+            return page(*arguments, **named)
+
+        session.page = slow  # type: ignore[method-assign]
+        threads.submit(served.serve_forever, poll_interval=0.01)
+        kept = http.client.HTTPConnection("127.0.0.1", served.server_port, timeout=20)
+        kept.request("GET", f"/{served.token}/image/0")
+        assert kept.getresponse().read()
+        asked = threads.submit(ask, served, f"/{served.token}/images?page=0")
+        assert is_asked.wait(20)
+        served.shutdown()
+        end = threads.submit(served.server_close)
+        time.sleep(0.05)
+        assert not end.done()
+        may_go_on.set()
+        assert asked.result(20).status == 200
+        end.result(20)
+        session.close()
+        kept.request("GET", f"/{served.token}/image/0")
+        late = kept.getresponse()
+        assert (late.status, late.read()) == (503, b"veedor view was stopped")
 
 
 def test_pictures_are_kept_by_the_browser_alone(server: ViewServer) -> None:
