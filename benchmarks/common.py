@@ -71,6 +71,15 @@ def report(name: str, claims: list[Claim], details: dict[str, Any], path: Path |
         path.write_text(text)
 
 
+def earlier(path: Path | None, recipes: dict[str, Any]) -> dict[str, Any]:
+    """Of the details that the file at `path` holds by name, those whose "recipe" is still that name's."""
+    if path is None or not path.exists():
+        return {}
+    found = json.loads(path.read_text())["details"]
+    now = json.loads(json.dumps(recipes))
+    return {name: each for name, each in found.items() if now.get(name) == each["recipe"]}
+
+
 def peak_rss_bytes() -> int:
     """The most memory that this process ever held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -12,14 +12,13 @@ a second can be compared.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import Claim, argument_parser, report
+from common import Claim, argument_parser, earlier, report
 
 from cvcore.train.batches import ALONE
 from cvcore.train.epochs import START, only_worker
@@ -150,15 +149,6 @@ def measure(name: str, keep: Path | None, trained: dict[str, Any] | None) -> dic
         return {**how, **look(out, make_spec(name, out).data)}
 
 
-def earlier(path: Path | None) -> dict[str, Any]:
-    """What the file at `path` holds of recipes that are still the same."""
-    if path is None or not path.exists():
-        return {}
-    found = json.loads(path.read_text())["details"]
-    recipes = json.loads(json.dumps(RECIPES))
-    return {name: each for name, each in found.items() if recipes.get(name) == each["recipe"]}
-
-
 def main() -> None:
     parser = argument_parser("detectors", __doc__)
     parser.add_argument("--only", nargs="+", choices=list(RECIPES), default=list(RECIPES))
@@ -170,7 +160,7 @@ def main() -> None:
             "--again needs --keep, with the checkpoints, and --json, which says how they were trained"
         )
     torch.set_num_threads(THREADS)
-    kept = earlier(asked.json)
+    kept = earlier(asked.json, RECIPES)
     found = kept | {
         name: measure(name, asked.keep, kept[name] if asked.again and name in kept else None)
         for name in asked.only

@@ -1,13 +1,14 @@
-"""Every segmenter's small sibling, trained on neuron membranes, and segmentation-models-pytorch's U-Net.
+"""Every segmenter's small sibling, trained on membranes and defects, and segmentation-models-pytorch's U-Net.
 
-    python benchmarks/segmenters.py [--json] [--only NAME ...] [--epochs N] [--size PX]
+    python benchmarks/segmenters.py [--json] [--data NAME ...] [--only NAME ...] [--epochs N]
 
-ISBI 2012's 30 images with masks: 24 are learnt from, the 6 of `lists/membrane_held_out.txt` are measured,
-with the weights after the last epoch, so that nothing is chosen by them. All train on two threads by the loop
-that `veedor train` runs in its worker, with the same views, loss, schedule and number of steps; so does the
-peer's network, whose decoder is as wide as makes its parameters about as many as our U-Net's. FCN starts from
-ImageNet's SqueezeNet. Foreground is the membrane. Images a second are of the network and its map, one image
-at a time.
+Two datasets: `membrane`, ISBI 2012's 30 images of neurons, of which the membranes are the foreground; and
+`tile`, 392 defects of magnetic tiles, five kinds as one. The images of `lists/*_held_out.txt` (6 and 96) are
+measured, with the weights after the last epoch, so that nothing is chosen by them. All train on two threads
+by the loop that `veedor train` runs in its worker, with the same views, loss, schedule and number of steps;
+so does the peer's network, whose decoder is as wide as makes its parameters about as many as our U-Net's.
+FCN starts from ImageNet's SqueezeNet, the others from random weights. Images a second are of the network and
+its map, one image at a time. Figures that the file has of other networks, trained as now, are kept.
 
 The peer is kept apart: pip install --no-deps --target .venv/segment_peers
 -r benchmarks/peers/segment_peers.txt
@@ -17,21 +18,22 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from common import Claim, argument_parser, report
+from common import Claim, argument_parser, earlier, report
+from PIL import Image
 from torch import Tensor, nn
 
 from cvcore.image.normalize import unit_floats
-from cvcore.metrics.segmentation import SegmentationMetrics
 from cvcore.segment.base import Segmenter
 from cvcore.segment.losses import SegmentLossOptions
 from cvcore.train.augment import AugmentOptions
@@ -46,20 +48,23 @@ from jobs.train_spec import SegmenterTrainSpec
 from tests.data import shared_data
 
 PEERS = Path(os.environ.get("VEEDOR_SEGMENT_PEERS", Path(sys.prefix) / "segment_peers"))
-HELD_OUT = Path(__file__).parent / "lists" / "membrane_held_out.txt"
+LISTS = Path(__file__).parent / "lists"
 IMAGENET = "weights/squeezenet1_1-imagenet/squeezenet1_1.safetensors"
-THREADS, SIZE_PX, EPOCHS, BATCH = 2, 512, 60, 2
-LABELS = ("membrane", "cell")
+THREADS = 2
 LOSS = "cross_entropy+dice"
 VIEWS: tuple[Augmentation, ...] = ("flip", "turn", "jitter", "colour")
 PEER = "smp_unet"
 ALIKE = 0.15
 """By how much of ours the peer's number of parameters may differ."""
 
-UNET: dict[str, Any] = {"width": 16, "depth": 4}
 SQUEEZENET: dict[str, Any] = {"backbone": "squeezenet1_1", "init": IMAGENET}
 RECIPES: dict[str, dict[str, Any]] = {
-    "unet": {"model": "unet", **UNET, "options": {"padded": True, "norm": True, "channels": 1}},
+    "unet": {
+        "model": "unet",
+        "width": 10,
+        "depth": 5,
+        "options": {"padded": True, "norm": True, "channels": 1},
+    },
     "fcn8s": {"model": "fcn8s", **SQUEEZENET},
     "fcn16s": {"model": "fcn16s", **SQUEEZENET},
     "fcn32s": {"model": "fcn32s", **SQUEEZENET},
@@ -67,22 +72,53 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What one network came to."""
+Pair = tuple[str, Path, Path]
+"""An image's name, itself, and its mask."""
 
-    metrics: SegmentationMetrics
-    num_parameters: int
-    training_s: float
-    images_per_s: float
+
+def membranes() -> Iterator[Pair]:
+    source = shared_data("segment", "membrane")
+    for image in sorted((source / "image").iterdir()):
+        yield image.stem, image, source / "label" / image.name
+
+
+def defects() -> Iterator[Pair]:
+    source = shared_data("anomaly", "magnetic-tile")
+    for mask in sorted((source / "masks").glob("*/*.png")):
+        kind = mask.parent.name
+        yield f"{kind}_{mask.stem}", source / "test" / kind / f"{mask.stem}.jpg", mask
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned, and how long.
+
+    Attributes:
+        labels: of the masks' dark pixels, and of their bright ones.
+        foreground: of the two, the class that is asked for.
+        size_px: of the canvas.
+    """
+
+    pairs: Callable[[], Iterator[Pair]]
+    labels: tuple[str, str]
+    foreground: int
+    size_px: int
+    epochs: int
+    batch_size: int
+
+
+TASKS = {
+    "membrane": Task(membranes, ("membrane", "cell"), 0, size_px=512, epochs=40, batch_size=2),
+    "tile": Task(defects, ("sound", "defect"), 1, size_px=256, epochs=10, batch_size=8),
+}
 
 
 class PeerUNet(Segmenter):
-    """segmentation-models-pytorch's U-Net: three stages of ResNet-18 encode, from random weights."""
+    """segmentation-models-pytorch's U-Net on ResNet-18 without its last stage, from random weights."""
 
-    def __init__(self, size_px: int, decoder: tuple[int, ...]) -> None:
+    def __init__(self, labels: tuple[str, ...], size_px: int, decoder: tuple[int, ...]) -> None:
         options = SegmentLossOptions(LOSS)
-        super().__init__(LABELS, input_spec=InputSpec(size_px, size_px), loss_options=options)
+        super().__init__(labels, input_spec=InputSpec(size_px, size_px), loss_options=options)
         sys.path.append(str(PEERS))
         smp: Any = importlib.import_module("segmentation_models_pytorch")
         self.network = smp.Unet(
@@ -91,10 +127,9 @@ class PeerUNet(Segmenter):
             encoder_weights=None,
             decoder_channels=decoder,
             in_channels=1,
-            classes=len(LABELS),
+            classes=len(labels),
         )
-        for stage in ("layer3", "layer4"):  # built, and never run at this depth
-            setattr(self.network.encoder, stage, nn.Identity())
+        self.network.encoder.layer4 = nn.Identity()  # built, and never run at this depth
 
     def preprocess(self, canvases: Tensor, fits: Any = None) -> Tensor:
         del fits
@@ -105,44 +140,60 @@ class PeerUNet(Segmenter):
         return logits
 
 
-def lay_out(folder: Path) -> None:
-    """The images as a dataset of two splits."""
-    source = shared_data("segment", "membrane")
-    held_out = set(HELD_OUT.read_text().split())
-    for image in sorted((source / "image").iterdir()):
-        split = folder / ("val" if image.stem in held_out else "train")
-        for kind, path in (("images", image), ("masks", source / "label" / image.name)):
+def lay_out(task: Task, held_out: set[str], folder: Path) -> None:
+    """The images as a dataset of two splits, their masks as 0 and 255: those of tiles have soft edges."""
+    for name, image, mask in task.pairs():
+        split = folder / ("val" if name in held_out else "train")
+        for kind in ("images", "masks"):
             (split / kind).mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, split / kind / image.name)
-    (folder / "dataset.yaml").write_text(f"names: [{', '.join(LABELS)}]\n")
+        (split / "images" / f"{name}{image.suffix}").write_bytes(image.read_bytes())
+        bright = np.asarray(Image.open(mask)) >= 128
+        Image.fromarray(bright.astype(np.uint8) * 255).save(split / "masks" / f"{name}.png")
+    (folder / "dataset.yaml").write_text(f"names: [{', '.join(task.labels)}]\n")
 
 
-def make_spec(name: str, data: Path, *, epochs: int, size_px: int) -> SegmenterTrainSpec:
-    recipe = dict(RECIPES["unet" if name == PEER else name])
-    if "init" in recipe:
-        recipe["init"] = str(shared_data(recipe["init"]))
-    settings = {"data": str(data), "out": str(data / name), "epochs": epochs, "batch_size": BATCH}
-    return SegmenterTrainSpec.model_validate(
-        {**settings, "input_size": size_px, "loss": LOSS, "warmup_steps": 50, **recipe}
-    )
+def recipes(*, epochs: int | None = None) -> dict[str, dict[str, Any]]:
+    """How each network learns each task, by "TASK NETWORK"; what differs from `veedor train`'s defaults."""
+    found: dict[str, dict[str, Any]] = {}
+    for data, task in TASKS.items():
+        common = {
+            "epochs": epochs or task.epochs,
+            "batch_size": task.batch_size,
+            "input_size": task.size_px,
+            "loss": LOSS,
+            "warmup_steps": 50,
+        }
+        found |= {f"{data} {name}": common | recipe for name, recipe in RECIPES.items()}
+        found[f"{data} {PEER}"] = found[f"{data} unet"]
+    return found
 
 
-def measure(name: str, data: Path, *, epochs: int, size_px: int) -> Measured:
+def make_spec(recipe: dict[str, Any], data: Path) -> SegmenterTrainSpec:
+    started = {"init": str(shared_data(recipe["init"]))} if "init" in recipe else {}
+    return SegmenterTrainSpec.model_validate({"data": str(data), "out": str(data / "run")} | recipe | started)
+
+
+def measure(name: str, recipe: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train one and look at it."""
-    spec = make_spec(name, data, epochs=epochs, size_px=size_px)
+    data, _, network = name.partition(" ")
+    spec = make_spec(recipe, folder / data)
     train, held_out, model = prepare_segmenter(spec)
-    if name == PEER:
+    if network == PEER:
         torch.manual_seed(spec.seed)
-        model = alike_peer(model, size_px)
-    began = time.perf_counter()
+        model = alike_peer(model, TASKS[data])
+    began, worked = time.perf_counter(), time.process_time()
     model = trained(model, spec, train, held_out, name)
-    seconds = time.perf_counter() - began
-    return Measured(
-        evaluate_segmenter(model, held_out),
-        sum(p.numel() for p in model.parameters()),
-        seconds,
-        _images_per_s(model, held_out),
-    )
+    seconds, worked = time.perf_counter() - began, time.process_time() - worked
+    metrics = evaluate_segmenter(model, held_out)
+    return {
+        "recipe": recipe,
+        "metrics": asdict(metrics),
+        "pixel_error": metrics.pixel_error,
+        "num_parameters": sum(p.numel() for p in model.parameters()),
+        "training_s": seconds,
+        "training_cpu_s": worked,
+        "images_per_s": _images_per_s(model, held_out),
+    }
 
 
 def trained(
@@ -165,10 +216,10 @@ def trained(
     return progress.average.model
 
 
-def alike_peer(ours: Segmenter, size_px: int) -> PeerUNet:
+def alike_peer(ours: Segmenter, task: Task) -> PeerUNet:
     """The peer whose decoder's width brings its parameters nearest to ours."""
     wanted = sum(p.numel() for p in ours.parameters())
-    peers = [PeerUNet(size_px, (8 * k, 4 * k, 2 * k)) for k in range(8, 40, 4)]
+    peers = [PeerUNet(task.labels, task.size_px, (4 * k, 2 * k, k, k)) for k in range(8, 40, 4)]
     best = min(peers, key=lambda peer: abs(sum(p.numel() for p in peer.parameters()) - wanted))
     found = sum(p.numel() for p in best.parameters())
     assert abs(found - wanted) < ALIKE * wanted, f"the peer has {found:,} parameters, ours {wanted:,}"
@@ -185,51 +236,67 @@ def _images_per_s(model: Segmenter, samples: MaskSamples) -> float:
     return statistics.median(rates[1:])  # the first one warms up
 
 
-def claims_of(found: dict[str, Measured]) -> list[Claim]:
-    """A line each; ours is held against the peer where both were run."""
-    peer = found.get(PEER)
+def claims_of(found: dict[str, dict[str, Any]]) -> list[Claim]:
+    """A line each, and what is asked of them where those to compare with were run."""
     claims = []
     for name, each in found.items():
-        figures = (
-            f"{each.metrics.class_iou[0]:.3f}, {each.metrics.class_dice[0]:.3f}, "
-            f"{each.metrics.class_boundary_f1[0]:.3f}, {each.metrics.pixel_error:.3f}; "
-            f"{each.num_parameters / 1e6:.2f} M, {each.training_s / 60:.1f} min, "
-            f"{each.images_per_s:.1f} images/s"
-        )
-        held = name == "unet" and peer is not None
+        data, _, network = name.partition(" ")
+        index, metrics = TASKS[data].foreground, each["metrics"]
+        of_foreground = [metrics[f"class_{what}"][index] for what in ("iou", "dice", "boundary_f1")]
+        figures = [*of_foreground, each["pixel_error"]]
+        target, met = "", None
+        if network == "unet" and f"{data} {PEER}" in found:
+            wanted = iou_of(found, data, PEER)
+            target, met = f"IoU ≥ the peer's {wanted:.3f}", of_foreground[0] >= wanted
         claims.append(
             Claim(
-                f"ISBI 2012 membranes, {name}: foreground IoU, Dice, boundary F1, pixel error; parameters, "
-                "training time, images/s",
-                f"IoU ≥ the peer's {peer.metrics.class_iou[0]:.3f}" if held and peer else "",
-                figures,
-                each.metrics.class_iou[0] >= peer.metrics.class_iou[0] if held and peer else None,
+                f"{data}, {network}: foreground IoU, Dice, boundary F1, pixel error; parameters, training "
+                "(processor time), images/s",
+                target,
+                f"{', '.join(f'{figure:.3f}' for figure in figures)}; {each['num_parameters'] / 1e6:.2f} M, "
+                f"{each['training_s'] / 60:.1f} min ({each['training_cpu_s'] / 60:.1f} min), "
+                f"{each['images_per_s']:.1f} images/s",
+                met,
             )
         )
+    for data in TASKS:
+        fcns = [name for name in ("fcn8s", "fcn16s", "fcn32s") if f"{data} {name}" in found]
+        if len(fcns) == 3:
+            ious = [iou_of(found, data, name) for name in fcns]
+            claims.append(
+                Claim(
+                    f"{data}, FCN-8s, 16s, 32s: foreground IoU",
+                    "FCN-8s ≥ 16s ≥ 32s",
+                    ", ".join(f"{iou:.3f}" for iou in ious),
+                    ious == sorted(ious, reverse=True),
+                )
+            )
     return claims
+
+
+def iou_of(found: dict[str, dict[str, Any]], data: str, network: str) -> float:
+    """Of the foreground."""
+    return float(found[f"{data} {network}"]["metrics"]["class_iou"][TASKS[data].foreground])
 
 
 def main() -> None:
     parser = argument_parser("segmenters", __doc__)
-    names = [*RECIPES, PEER]
-    parser.add_argument("--only", nargs="+", choices=names, default=names)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--size", type=int, default=SIZE_PX, help="side of the canvas, pixels")
+    networks = [*RECIPES, PEER]
+    parser.add_argument("--data", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--only", nargs="+", choices=networks, default=networks)
+    parser.add_argument("--epochs", type=int, help="for a quick look: fewer of them")
     asked = parser.parse_args()
     torch.set_num_threads(THREADS)
+    planned = recipes(epochs=asked.epochs)
+    found = earlier(asked.json, planned)
     with tempfile.TemporaryDirectory() as folder:
-        lay_out(Path(folder))
-        found = {
-            name: measure(name, Path(folder), epochs=asked.epochs, size_px=asked.size) for name in asked.only
-        }
-    details = {
-        "epochs": asked.epochs,
-        "size_px": asked.size,
-        "loss": LOSS,
-        "recipes": RECIPES,
-        "found": {name: asdict(each) for name, each in found.items()},
-    }
-    report("segmenters", claims_of(found), details, asked.json)
+        for data in asked.data:
+            held_out = set((LISTS / f"{data}_held_out.txt").read_text().split())
+            lay_out(TASKS[data], held_out, Path(folder) / data)
+            for name in (f"{data} {network}" for network in asked.only):
+                found[name] = measure(name, planned[name], Path(folder))
+    found = {name: found[name] for name in planned if name in found}
+    report("segmenters", claims_of(found), found, asked.json)
 
 
 if __name__ == "__main__":
