@@ -11,7 +11,6 @@ from cvcore.darknet.detector import DarknetDetector
 from cvcore.darknet.network import DarknetNetwork
 from cvcore.darknet.weights import cutoff_from_name, load_weights, read_header
 from cvcore.detect.base import TrainableDetector
-from cvcore.detect.tiny_masks import TinyMasks
 from cvcore.errors import ModelError, WeightsError
 from cvcore.segment.base import Segmenter
 
@@ -40,18 +39,15 @@ def start_from(
         WeightsError: for a damaged file, or one that is not what it is said to be.
         ModelError: where too little of it fits, or the model cannot start from such a file.
     """
-    if isinstance(model, TinyMasks) and not (is_checkpoint(data) and _holds_masks(data)):
-        model = model.detector
-    if is_checkpoint(data):
-        _copy_fitting(model, read_checkpoint(data).state, name=name)
+    state = read_checkpoint(data).state if is_checkpoint(data) else None
+    if isinstance(model, TrainableDetector):
+        model = model.filled_by(state)
+    if state is not None:
+        _copy_fitting(model, state, name=name)
     elif isinstance(model, DarknetDetector) and not is_state_dict(data):
         _start_darknet(model, data, name=name)
     else:
         model.load_backbone(read_state_dict(data, name=name, sha256=sha256), name=name)
-
-
-def _holds_masks(data: bytes) -> bool:
-    return any(key.startswith("mask_head.") for key in read_checkpoint(data).state)
 
 
 def _copy_fitting(model: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:

@@ -144,6 +144,15 @@ class TrainableDetector(Detector):
             truth: boxes in canvas pixels.
         """
 
+    def filled_by(self, state: Mapping[str, Tensor] | None) -> TrainableDetector:
+        """The part of the model that a file of weights is for: all of it, unless a smaller model is inside.
+
+        Args:
+            state: what a checkpoint of the project's holds; None for a file from elsewhere.
+        """
+        del state
+        return self
+
     def load_backbone(self, state: Mapping[str, Tensor], *, name: str) -> None:
         """Copy a classifier's weights, under torchvision's names, into the trunk.
 

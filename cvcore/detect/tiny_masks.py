@@ -6,7 +6,7 @@ edges are sharp, and what its finest head reads, which knows the parts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +62,10 @@ class TinyMasks(TrainableDetector):
     def forward(self, images: Tensor) -> TinyMasksOutputs:
         """(B, 3, H, W) floats, 0 to 1, to raw outputs."""
         return TinyMasksOutputs(*self.detector.forward_with_maps(images, self.layers))
+
+    def filled_by(self, state: Mapping[str, Tensor] | None) -> TrainableDetector:
+        """The detector alone, but for a checkpoint that has a mask head."""
+        return self if any(key.startswith("mask_head.") for key in state or ()) else self.detector
 
     def finite(self, raw: TinyMasksOutputs) -> list[bool]:
         """See `Detector.finite`; what is not finite in a map is so in the heads that follow it."""
