@@ -14,7 +14,10 @@ import json
 import os
 import platform
 import resource
+import statistics
 import sys
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +81,20 @@ def earlier(path: Path | None, recipes: dict[str, Any]) -> dict[str, Any]:
     found = json.loads(path.read_text())["details"]
     now = json.loads(json.dumps(recipes))
     return {name: each for name, each in found.items() if now.get(name) == each["recipe"]}
+
+
+def in_turns(
+    runs: Mapping[str, Callable[[], Any]], *, rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Median seconds of each run by its name; all are run once before anything counts."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            began = clock()
+            run()
+            if number:
+                seconds[name].append(clock() - began)
+    return {name: statistics.median(taken) for name, taken in seconds.items()}
 
 
 def peak_rss_bytes() -> int:

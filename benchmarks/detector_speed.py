@@ -11,7 +11,6 @@ compared runs in turns; medians count.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from typing import Any
 
 import cv2
 import torch
-from common import Claim, argument_parser, report
+from common import Claim, argument_parser, in_turns, report
 from torch import Tensor
 from torchvision.models import vgg16
 from torchvision.models.detection import FasterRCNN, ssd300_vgg16
@@ -179,16 +178,7 @@ def _regions(side: int, generator: torch.Generator) -> Tensor:
 def measure(subject: Subject, *, rounds: int, clock: Callable[[], float]) -> dict[str, float]:
     """Median seconds an image, by what was run."""
     runs = {"network": subject.network, "detect": subject.detect, "twin": subject.twin_run}
-    seconds: dict[str, list[float]] = {name: [] for name, run in runs.items() if run is not None}
-    for number in range(rounds + 1):
-        for name in seconds:
-            run = runs[name]
-            assert run is not None
-            began = clock()
-            run()
-            if number:  # the first is to warm up
-                seconds[name].append(clock() - began)
-    return {name: statistics.median(taken) for name, taken in seconds.items()}
+    return in_turns({name: run for name, run in runs.items() if run is not None}, rounds=rounds, clock=clock)
 
 
 def claims_of(subject: Subject, found: dict[str, float]) -> list[Claim]:

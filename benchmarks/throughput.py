@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -29,15 +29,19 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 from common import ROOT, Claim, argument_parser, report
+from torch import Tensor
 
 from benchmarks.peers import events
 from cvcore.checkpoint import save_checkpoint
+from cvcore.datasets.mask_files import encode_mask
 from cvcore.detect.base import Detector
 from cvcore.detect.yolo import build_tiny
 from cvcore.image.decode import CanvasImage, decode_to_canvas
+from cvcore.image.fit import Fit
 from cvcore.image.limits import DecodeLimits
 from cvcore.models import build_model
 from cvcore.scenes.coco import write_scenes
+from cvcore.segment.base import Segmenter
 from cvcore.types import DetectOptions
 from jobs.model_files import fetch_model
 from jobs.spec import ModelSection
@@ -53,12 +57,12 @@ PEERS = ROOT / "benchmarks" / "peers"
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to run: its spec section, and the score that keeps a plausible number of detections."""
+    """A model to run: its spec section, and a detector's score that keeps a plausible number of objects."""
 
     name: str
     model: dict[str, Any]
     input_size: int
-    min_score: float
+    min_score: float | None
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,8 @@ def run_loop(subject: Subject, images: Path, shape: Shape, folder: Path, count: 
 def _loop(paths: list[Path], subject: Subject, shape: Shape, folder: str) -> None:
     torch.set_num_threads(shape.threads)
     model = build_model(fetch_model(ModelSection(**subject.model), Access()).source).eval()
-    assert isinstance(model, Detector)
-    options = DetectOptions(min_score=subject.min_score)
+    assert isinstance(model, Detector | Segmenter)
+    annotate = _annotate_with(model, subject.min_score)
 
     def decode(path: Path) -> CanvasImage:
         return decode_to_canvas(path.read_bytes(), model.input_spec, limits=DecodeLimits(), name=path.name)
@@ -132,8 +136,18 @@ def _loop(paths: list[Path], subject: Subject, shape: Shape, folder: str) -> Non
     with ThreadPoolExecutor(shape.decode_threads) as pool:
         for batch in _batches(pool, decode, paths):
             canvases = torch.stack([torch.from_numpy(image.canvas) for image in batch])
-            model.predict(canvases, [image.fit for image in batch], options)
+            annotate(canvases, [image.fit for image in batch])
             events.note(folder, len(batch))
+
+
+def _annotate_with(
+    model: Detector | Segmenter, min_score: float | None
+) -> Callable[[Tensor, Sequence[Fit]], Any]:
+    if isinstance(model, Segmenter):
+        return lambda canvases, fits: [encode_mask(ids.numpy()) for ids in model.predict(canvases, fits)]
+    assert min_score is not None
+    options = DetectOptions(min_score=min_score)
+    return lambda canvases, fits: model.predict(canvases, fits, options)
 
 
 def _batches(pool: ThreadPoolExecutor, decode: Any, paths: list[Path]) -> Iterator[list[CanvasImage]]:
@@ -150,7 +164,7 @@ def run_job(subject: Subject, images: Path, folder: Path) -> Run:
     spec = {
         "source": {"uri": str(images)},
         "model": subject.model,
-        "annotate": {"min_score": subject.min_score},
+        "annotate": {} if subject.min_score is None else {"min_score": subject.min_score},
         "resources": {"batch_size": BATCH_SIZE},
         "sink": {"uri": str(folder / "out")},
     }
