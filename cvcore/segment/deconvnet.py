@@ -18,13 +18,12 @@ from cvcore.ops.warp import warp_regions
 from cvcore.segment.base import Segmenter
 from cvcore.segment.deconvnet_layers import STAGES, DeconvNetwork, copy_vgg16, vgg16_names
 from cvcore.segment.fcn import SEGMENT_VOC_LABELS
-from cvcore.segment.losses import SegmentLossOptions
+from cvcore.segment.losses import SegmentLossOptions, segment_losses
 from cvcore.segment.merge import merge_regions, region_instances
+from cvcore.segment.regions import crop_mask, grown, sample_regions
 from cvcore.types import Detections, DetectOptions, InputSpec
 
 REGIONS_AT_ONCE = 8
-CONTEXT = 1.2
-"""By how much regions are grown before they are cropped (section 4.2.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,7 @@ class DeconvNet(Segmenter):
     Attributes:
         network: takes and gives `network.side` pixels square.
         num_regions: how many regions of each image selective search proposes; 0 segments the whole alone.
+        learned_regions: of each image and step, the whole among them; see `sample_regions`.
     """
 
     fixed_size = True
@@ -55,17 +55,19 @@ class DeconvNet(Segmenter):
         depth: int,
         width: float,
         num_regions: int,
+        learned_regions: int,
         loss_options: SegmentLossOptions,
     ) -> None:
         super().__init__(labels, input_spec=InputSpec(input_size, input_size), loss_options=loss_options)
         self.network = DeconvNetwork(len(labels), side=crop_size, depth=depth, width=width)
-        self.num_regions = num_regions
+        self.num_regions, self.learned_regions = num_regions, learned_regions
         self.config = {
             "input_size": input_size,
             "crop_size": crop_size,
             "depth": depth,
             "width": width,
             "num_regions": num_regions,
+            "learned_regions": learned_regions,
             "loss": loss_options.loss,
             "class_weights": list(loss_options.class_weights),
         }
@@ -117,7 +119,15 @@ class DeconvNet(Segmenter):
         """
         if len(masks) < 2:
             raise ModelError("DeconvNet normalises one vector an image by its batch: take at least 2 images")
-        return super().losses(images, masks)
+        if self.learned_regions == 1:
+            return super().losses(images, masks)
+        regions = [sample_regions(mask, self.learned_regions).to(images.device) for mask in masks]
+        index = torch.arange(len(masks), device=images.device).repeat_interleave(self.learned_regions)
+        crops = warp_regions(images, torch.cat(regions), index, crop_size=self.network.side)
+        truth = [
+            crop_mask(mask, own, side=self.network.side) for mask, own in zip(masks, regions, strict=True)
+        ]
+        return segment_losses(self.network(crops), torch.cat(truth), self.loss_options)
 
     def load_backbone(self, state: Mapping[str, Tensor], *, name: str) -> None:
         """Start from torchvision's VGG16 (without batch norm).
@@ -154,12 +164,6 @@ class DeconvNet(Segmenter):
         return boxes + boxes.new_tensor([fit.left, fit.top] * 2)
 
 
-def grown(boxes: Tensor) -> Tensor:
-    """(P, 4) xyxy boxes with their surroundings, `CONTEXT` times as wide and high, in whole pixels."""
-    centres, halves = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * CONTEXT
-    return torch.cat([(centres - halves).floor(), (centres + halves).ceil()], dim=1)
-
-
 def build_deconvnet(
     labels: tuple[str, ...] | None = None,
     *,
@@ -168,6 +172,7 @@ def build_deconvnet(
     depth: int = 5,
     width: float = 1.0,
     num_regions: int = 0,
+    learned_regions: int = 1,
     loss: str = "cross_entropy",
     class_weights: Sequence[float] = (),
 ) -> DeconvNet:
@@ -181,6 +186,8 @@ def build_deconvnet(
         width: share of the paper's channels.
         num_regions: regions that selective search proposes on each canvas; 0 for the whole canvas alone. The
             paper takes 50.
+        learned_regions: crops that each image of a training step gives: the whole canvas, and regions around
+            its objects (section 4.3). Take more than one where `num_regions` is above 0.
         loss, class_weights: see `SegmentLossOptions`.
 
     Raises:
@@ -195,6 +202,8 @@ def build_deconvnet(
         raise ValueError(f"width must be above 0, got {width}")
     if num_regions < 0:
         raise ValueError(f"num_regions must not be negative, got {num_regions}")
+    if learned_regions < 1:
+        raise ValueError(f"learned_regions must be at least 1, got {learned_regions}")
     return DeconvNet(
         labels or SEGMENT_VOC_LABELS,
         input_size=input_size,
@@ -202,5 +211,6 @@ def build_deconvnet(
         depth=depth,
         width=width,
         num_regions=num_regions,
+        learned_regions=learned_regions,
         loss_options=SegmentLossOptions(loss, tuple(class_weights)),
     )

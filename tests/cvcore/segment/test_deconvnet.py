@@ -8,9 +8,11 @@ from torch import nn
 from torchvision.models import vgg16
 
 from cvcore.errors import ModelError, WeightsError
-from cvcore.segment.deconvnet import RegionImages, build_deconvnet, grown
+from cvcore.image.normalize import imagenet_floats
+from cvcore.segment.deconvnet import RegionImages, build_deconvnet
 from cvcore.segment.deconvnet_layers import Unpooling
 from cvcore.segment.merge import merge_regions, region_instances
+from cvcore.segment.regions import crop_mask, grown, object_boxes
 from cvcore.types import DetectOptions
 
 SMALL: dict[str, Any] = {"input_size": 32, "depth": 3, "width": 0.03}
@@ -126,6 +128,31 @@ def test_vgg16_starts_it() -> None:
         build_deconvnet(("a", "b"), **SMALL).load_backbone(state, name="it")
 
 
+def test_learning_from_regions_finds_what_the_whole_is_too_coarse_for() -> None:
+    """A spot of 3 px in a canvas of 64 is 1 px of the network's 16; regions show it at its full size."""
+    torch.manual_seed(0)
+    masks = torch.zeros(4, 64, 64, dtype=torch.uint8)
+    canvases = torch.full((4, 64, 64, 3), 40, dtype=torch.uint8)
+    for k, (top, left) in enumerate([(5, 9), (40, 11), (30, 50), (12, 33)]):
+        masks[k, top : top + 5, left : left + 5] = 1
+        canvases[k, top : top + 5, left : left + 5] = 220
+    small = SMALL | {"input_size": 64, "crop_size": 16, "depth": 2, "width": 0.1}
+    model = build_deconvnet(("ground", "spot"), **small, learned_regions=4).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = model.losses(model.preprocess(canvases), masks)["total"]
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    model.eval()
+    region = grown(object_boxes(masks[0]))
+    image = imagenet_floats(canvases[:1], torch.float32)[0]
+    with torch.inference_mode():
+        found = model.score_regions(image, region)[0].argmax(dim=0)
+    truth = crop_mask(masks[0], region, side=16)[0]
+    assert ((found == 1) & (truth == 1)).sum() / ((found == 1) | (truth == 1)).sum() > 0.8
+
+
 def test_a_lone_image_cannot_be_normalised() -> None:
     model = build_deconvnet(("a", "b"), **SMALL)
     with pytest.raises(ModelError, match="at least 2 images"):
@@ -140,6 +167,7 @@ def test_a_lone_image_cannot_be_normalised() -> None:
         ({"depth": 6}, "depth must be 1 to 5"),
         ({"input_size": 100}, "multiple of 32"),
         ({"num_regions": -1}, "must not be negative"),
+        ({"learned_regions": 0}, "at least 1"),
     ],
 )
 def test_wrong_configurations(config: dict[str, Any], message: str) -> None:
