@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from cvcore.errors import ImageError
 from cvcore.image.limits import DecodeLimits
@@ -21,7 +25,7 @@ IGNORED = 255
 BINARY = (0, 255)
 """Pixel values of masks that programs draw in black and white."""
 
-_FORMATS = ("PNG", "TIFF", "BMP", "GIF")
+_READERS = (PngImageFile, TiffImageFile, BmpImageFile, GifImageFile)
 _PLAIN_MODES = ("1", "L", "P")
 _COLOURS = 256
 _MAX_PIXELS = DecodeLimits().max_pixels
@@ -29,16 +33,21 @@ _MAX_PIXELS = DecodeLimits().max_pixels
 Mask = npt.NDArray[np.uint8]
 
 
-def read_mask(data: bytes, *, name: str) -> Mask:
+def read_mask(data: bytes, *, name: str, num_pixels: int = 0) -> Mask:
     """The pixel values of a mask file, (H, W): gray levels, or indices into its palette.
+
+    Args:
+        data: a PNG, TIFF, BMP or GIF.
+        name: what messages call it.
+        num_pixels: of its image, where that is known; a mask may be as large as its image was allowed to be.
 
     Raises:
         ImageError: `corrupt` for what cannot be decoded, `unsupported` for colours or more than 256 levels,
             `too_large` for more pixels than images may have.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > _MAX_PIXELS:
+        with _open(data) as image:
+            if image.width * image.height > max(_MAX_PIXELS, num_pixels):
                 raise ImageError("too_large", f"{name}: {image.width}x{image.height} pixels")
             if image.mode not in _PLAIN_MODES:
                 raise ImageError(
@@ -49,6 +58,16 @@ def read_mask(data: bytes, *, name: str) -> Mask:
             return np.array(image.convert("L") if image.mode == "1" else image, np.uint8)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ImageError("corrupt", f"{name} cannot be decoded: {error}") from error
+
+
+def _open(data: bytes) -> Image.Image:
+    """As `Image.open`, but that it knows no limit of its own."""
+    for reader in _READERS:
+        try:
+            return reader(io.BytesIO(data))
+        except SyntaxError:  # how a reader says that it is another format
+            continue
+    raise OSError("it is no PNG, TIFF, BMP or GIF")
 
 
 def encode_mask(mask: Mask) -> bytes:

@@ -72,7 +72,11 @@ class MaskLoader:
             record: of the image.
             height, width: of the image, upright, pixels.
         """
-        found = self._drawn(record, height, width) if not record.mask else self._read(record)
+        found = (
+            self._read(record, num_pixels=height * width)
+            if record.mask
+            else self._drawn(record, height, width)
+        )
         if found is None:
             return None
         if found.shape != (height, width):
@@ -85,9 +89,9 @@ class MaskLoader:
             self._log.add("mask_without_objects", record.name)
         return found
 
-    def _read(self, record: MaskRecord) -> Mask | None:
+    def _read(self, record: MaskRecord, *, num_pixels: int) -> Mask | None:
         try:
-            values = read_mask(self._files.read(record.mask), name=record.mask)
+            values = read_mask(self._files.read(record.mask), name=record.mask, num_pixels=num_pixels)
         except ImageError as error:
             self._log.add("mask_unreadable", str(error))
             return None

@@ -14,6 +14,9 @@ from cvcore.metrics.boundaries import boundary_f1
 IGNORED = 255
 """The value of truth whose pixels are not judged."""
 
+BAND_PIXELS = 2**22
+"""How many are counted at once: each takes tens of bytes meanwhile."""
+
 Map = npt.NDArray[np.integer]
 Counts = npt.NDArray[np.int64]
 
@@ -109,15 +112,19 @@ def confusion_matrix(truth: Map, found: Map, num_classes: int) -> Counts:
     """
     if truth.shape != found.shape:
         raise ValueError(f"maps must have one size, got {truth.shape} of truth and {found.shape} found")
-    judged = truth != IGNORED
-    rows, columns = truth[judged].astype(np.int64), found[judged].astype(np.int64)
-    for name, ids in (("truth", rows), ("found", columns)):
-        if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
-            raise ValueError(
-                f"class ids of {name} must be 0 to {num_classes - 1}, got {_strange(ids, num_classes)}"
-            )
-    flat = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
-    return flat.reshape(num_classes, num_classes)
+    counts = np.zeros(num_classes**2, np.int64)
+    step = max(1, BAND_PIXELS // max(1, truth.shape[1]))
+    for first in range(0, len(truth), step):
+        own, guess = truth[first : first + step], found[first : first + step]
+        judged = own != IGNORED
+        rows, columns = own[judged].astype(np.int64), guess[judged].astype(np.int64)
+        for name, ids in (("truth", rows), ("found", columns)):
+            if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
+                raise ValueError(
+                    f"class ids of {name} must be 0 to {num_classes - 1}, got {_strange(ids, num_classes)}"
+                )
+        counts += np.bincount(rows * num_classes + columns, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
 
 
 def class_ious(counts: Counts) -> npt.NDArray[np.float64]:

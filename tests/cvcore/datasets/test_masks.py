@@ -73,6 +73,14 @@ def test_files_that_are_no_masks(body: bytes, code: str) -> None:
     assert caught.value.code == code
 
 
+def test_a_mask_may_be_as_large_as_its_image_was_allowed_to_be() -> None:
+    height, width = 10_001, 10_000
+    body = encode_mask(np.zeros((height, width), np.uint8))
+    with pytest.raises(ImageError, match=r"a\.png: 10000x10001 pixels"):
+        read_mask(body, name="a.png")
+    assert read_mask(body, name="a.png", num_pixels=height * width).shape == (height, width)
+
+
 def test_values_that_are_no_class_are_not_judged_and_named() -> None:
     found, strange = class_ids(mask(0, 7, 9, 255), (0, 7))
     assert found.flat[:4] == pytest.approx([0, 1, IGNORED, IGNORED])

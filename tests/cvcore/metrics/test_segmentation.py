@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, jaccard_score
 
+from cvcore.metrics import boundaries, segmentation
 from cvcore.metrics.boundaries import boundary_f1, boundary_pixels
 from cvcore.metrics.segmentation import IGNORED, SegmentationScores, evaluate_maps
 from cvcore.metrics.segmentation import confusion_matrix as own_matrix
@@ -76,7 +77,11 @@ def test_a_perfect_map_and_one_that_nothing_judges() -> None:
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 1.0, 1.5, 4.0])
-def test_boundary_f1_equals_distances_of_all_pairs(tolerance: float) -> None:
+@pytest.mark.parametrize("block_px", [5, 2048])
+def test_boundary_f1_equals_distances_of_all_pairs(
+    tolerance: float, block_px: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boundaries, "BLOCK_PX", block_px)
     truth, found = maps(1)
     scores = boundary_f1(truth, found, 4, ignored=IGNORED, tolerance_px=tolerance)
     for label in range(4):
@@ -84,6 +89,14 @@ def test_boundary_f1_equals_distances_of_all_pairs(tolerance: float) -> None:
         distances = cdist(true, own)
         recall, precision = ((distances.min(axis=k) <= tolerance).mean() for k in (1, 0))
         assert scores[label] == pytest.approx(2 * precision * recall / (precision + recall))
+
+
+def test_no_cut_changes_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [maps(seed) for seed in range(3)]
+    whole = evaluate_maps(pairs, 4)
+    monkeypatch.setattr(boundaries, "BLOCK_PX", 7)
+    monkeypatch.setattr(segmentation, "BAND_PIXELS", 100)
+    assert evaluate_maps(pairs, 4) == whole
 
 
 def _slow_boundary(own: Map, truth: Map, label: int) -> list[tuple[int, int]]:
