@@ -15,6 +15,7 @@ from torchvision.ops import box_iou
 from cvcore.detect.labels import VOC_LABELS
 from cvcore.detect.ssd import Ssd, build_ssd
 from cvcore.detect.ssd_layers import AtrousFc
+from cvcore.detect.ssd_layout import paper_scales
 from cvcore.detect.torchvision_ssd import TorchvisionSsd
 from cvcore.detect.truth import Truth
 from cvcore.errors import ModelError
@@ -73,6 +74,19 @@ def test_the_papers_two_networks(
     assert model.labels == VOC_LABELS
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     assert len(convolutions) == 13 + 2 + 2 * (len(sides) - 2) + 2 * len(sides)
+
+
+@pytest.mark.parametrize(
+    ("canvas_px", "sides_px"),
+    [
+        (300, [30, 60, 111, 162, 213, 264, 315]),
+        (512, [35.84, 76.8, 153.6, 230.4, 307.2, 384, 460.8, 537.6]),
+    ],
+)
+def test_default_boxes_have_the_published_sizes(canvas_px: int, sides_px: list[float]) -> None:
+    """Those of the authors' configurations for VOC."""
+    found = paper_scales(len(sides_px) - 1, canvas_px=canvas_px)
+    assert [canvas_px * scale for scale in found] == pytest.approx(sides_px)
 
 
 def test_fc6_and_fc7_are_convolutions() -> None:
