@@ -216,7 +216,8 @@ def _print_result(result: RunResult) -> None:
         )
     if result.manifest["failures"]:
         ordered = sorted(result.manifest["failures"].items(), key=lambda item: (-item[1], item[0]))
-        lines.append("Failed: " + ", ".join(f"{n:,} {code}" for code, n in ordered))
+        lines.append("Failed:  " + ", ".join(f"{n:,} {code}" for code, n in ordered))
+        lines.append(f'Why:     veedor query {result.uri} "select * from failures limit 5"')
     if "tracks" in counts:
         lines.append(f"Tracks:  {join(result.uri, 'tracks.parquet')}")
     if found is not None:

@@ -91,7 +91,8 @@ def test_the_last_words_say_where_how_many_why_and_what_next(capsys: pytest.Capt
     for words in (
         "1,000 images: 990 ok, 10 failed, 1,234 detections",
         "1:40 in all, 10.0 s of it start-up; then 11.1 images/s",
-        "Failed: 7 empty, 3 corrupt",
+        "Failed:  7 empty, 3 corrupt",
+        'veedor query s3://b/out "select * from failures limit 5"',
         "s3://b/out/data",
         "veedor report s3://b/out",
     ):
