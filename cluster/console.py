@@ -24,6 +24,8 @@ REMOTE_INTERVAL_S = 1.0
 MAX_REMOTE_INTERVAL_S = 10.0
 REMOTE_SHARE = 0.01
 """Of the time since the start: from 17 minutes on every 10 seconds, which is 4 MB of log a day."""
+ALL_STARTUP = 0.95
+"""Of a run's time: what takes more until the first unit had but one."""
 NEWLINE = "\n"
 STAGE_TITLES = {"decode": "read + decode", "infer": "infer", "write": "write"}
 
@@ -210,10 +212,7 @@ def _print_result(result: RunResult) -> None:
     if result.outcome == "already finished":
         lines[0] += " (finished before; nothing was done)"
     else:
-        lines.append(
-            f"{duration_text(result.wall_s)} in all, {result.startup_s:.1f} s of it start-up; "
-            f"then {result.images_per_s:.1f} images/s"
-        )
+        lines.append(_speed_text(result))
     if result.manifest["failures"]:
         ordered = sorted(result.manifest["failures"].items(), key=lambda item: (-item[1], item[0]))
         lines.append("Failed:  " + ", ".join(f"{n:,} {code}" for code, n in ordered))
@@ -232,6 +231,15 @@ def _print_result(result: RunResult) -> None:
         lines.append(f"Next:    veedor report {result.uri}")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _speed_text(result: RunResult) -> str:
+    """How long it took; start-up, which ends with the first unit, is told apart where others followed."""
+    took = f"{duration_text(result.wall_s)} in all"
+    rate = f"{result.images_per_s:.{1 if result.images_per_s >= 1 else 3}f} images/s"
+    if result.startup_s > ALL_STARTUP * result.wall_s:
+        return f"{took}, in one go: {rate}"
+    return f"{took}, {result.startup_s:.1f} s of it start-up; then {rate}"
 
 
 def _scan_lines(uri: str, found: dict[str, Any]) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from cvcore.datasets.mask_files import read_mask
 from cvcore.errors import SpecError
 from cvcore.metrics.segmentation import SegmentationMetrics, SegmentationScores
 from jobs.evaluate import iter_rows
 from jobs.evaluate_model import EVERYTHING
-from jobs.masks import open_masks, read_row_map
+from jobs.masks import open_masks
 from jobs.query.dataset import parquet_schema
 from jobs.run_folder import RunFolder, part_number, read_job
 from jobs.storage import Access, join, open_store, resolve_location
@@ -82,7 +83,7 @@ def evaluate_maps_of(
             continue
         mask = loader.load(image, height=row["height"], width=row["width"])
         if mask is not None:
-            found = read_row_map(row)
+            found = read_mask(row["map"], name=row["uri"])
             counts = scores.add(mask, found)
             if worst is not None:
                 worst.add(image.name, mask, found, counts)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from cvcore.datasets.mask_files import Mask, read_mask
 from cvcore.datasets.mask_layout import find_masks, read_masks
 from cvcore.datasets.masks import MaskDataset, MaskLoader
 from cvcore.datasets.problems import ProblemLog
@@ -69,12 +67,3 @@ def open_masks(location: str, access: Access | None = None, *, seed: int = 0) ->
         SpecError: if it holds no masks.
     """
     return MaskSource(location, access or Access(), seed=seed)
-
-
-def read_row_map(row: Mapping[str, Any]) -> Mask:
-    """The class map of a row of a segmenter's run, (H, W) class ids; as large as the run let its images be.
-
-    Raises:
-        ImageError: for a map that is none.
-    """
-    return read_mask(row["map"], name=row["uri"], num_pixels=row["height"] * row["width"])

@@ -15,7 +15,6 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from cvcore.errors import ImageError
-from cvcore.image.limits import DecodeLimits
 from cvcore.image.png import PaletteWriter
 from cvcore.ops.masks import decode_rle, segmentation_rle
 
@@ -28,27 +27,25 @@ BINARY = (0, 255)
 _READERS = (PngImageFile, TiffImageFile, BmpImageFile, GifImageFile)
 _PLAIN_MODES = ("1", "L", "P")
 _COLOURS = 256
-_MAX_PIXELS = DecodeLimits().max_pixels
+MAX_PIXELS = 2**30
+"""Of a mask, which is held whole: 1 GiB of class ids."""
 
 Mask = npt.NDArray[np.uint8]
 
 
-def read_mask(data: bytes, *, name: str, num_pixels: int = 0) -> Mask:
+def read_mask(data: bytes, *, name: str) -> Mask:
     """The pixel values of a mask file, (H, W): gray levels, or indices into its palette.
-
-    Args:
-        data: a PNG, TIFF, BMP or GIF.
-        name: what messages call it.
-        num_pixels: of its image, where that is known; a mask may be as large as its image was allowed to be.
 
     Raises:
         ImageError: `corrupt` for what cannot be decoded, `unsupported` for colours or more than 256 levels,
-            `too_large` for more pixels than images may have.
+            `too_large` for more than `MAX_PIXELS`.
     """
     try:
         with _open(data) as image:
-            if image.width * image.height > max(_MAX_PIXELS, num_pixels):
-                raise ImageError("too_large", f"{name}: {image.width}x{image.height} pixels")
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    "too_large", f"{name}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}"
+                )
             if image.mode not in _PLAIN_MODES:
                 raise ImageError(
                     "unsupported",
@@ -99,8 +96,14 @@ def class_ids(values: Mask, known: Sequence[int]) -> tuple[Mask, list[int]]:
     """
     table = np.full(_COLOURS, IGNORED, np.uint8)
     table[list(known)] = np.arange(len(known))
-    strange = sorted({*np.unique(values).tolist()} - {*known, IGNORED})
-    return table[values], strange
+    # Pillow takes one byte a pixel for it; as an index of NumPy's, each would become eight.
+    found = np.array(Image.fromarray(values).point(table.tolist()))
+    return found, sorted(present_values(values) - {*known, IGNORED})
+
+
+def present_values(values: Mask) -> set[int]:
+    """The values that some pixel has."""
+    return {value for value, count in enumerate(Image.fromarray(values).histogram()) if count}
 
 
 def draw_instances(

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-import numpy as np
-
 from cvcore.datasets.coco import parse_document
 from cvcore.datasets.coco_shapes import coco_masks
 from cvcore.datasets.description import Description
 from cvcore.datasets.files import Files, is_image
 from cvcore.datasets.layout import DOCUMENT
-from cvcore.datasets.mask_files import BINARY, IGNORED, read_mask
+from cvcore.datasets.mask_files import BINARY, IGNORED, present_values, read_mask
 from cvcore.datasets.masks import MaskDataset, MaskRecord
 from cvcore.datasets.problems import ProblemLog
 from cvcore.datasets.splits import ALIASES
@@ -191,7 +189,7 @@ def _values_of(files: Files, layout: MaskLayout) -> set[int]:
 
     def look(name: str) -> set[int]:
         try:
-            return {*np.unique(read_mask(files.read(name), name=name)).tolist()}
+            return present_values(read_mask(files.read(name), name=name))
         except ImageError:
             return set()
 

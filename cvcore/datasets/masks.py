@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from cvcore.datasets.files import Files
-from cvcore.datasets.mask_files import Mask, class_ids, draw_instances, read_mask
+from cvcore.datasets.mask_files import (
+    IGNORED,
+    Mask,
+    class_ids,
+    draw_instances,
+    present_values,
+    read_mask,
+)
 from cvcore.datasets.problems import ProblemLog, Problems
 from cvcore.errors import ImageError
 
@@ -72,11 +77,7 @@ class MaskLoader:
             record: of the image.
             height, width: of the image, upright, pixels.
         """
-        found = (
-            self._read(record, num_pixels=height * width)
-            if record.mask
-            else self._drawn(record, height, width)
-        )
+        found = self._read(record) if record.mask else self._drawn(record, height, width)
         if found is None:
             return None
         if found.shape != (height, width):
@@ -85,13 +86,13 @@ class MaskLoader:
                 f"{record.mask}: {found.shape[1]}x{found.shape[0]}, the image is {width}x{height}",
             )
             return None
-        if not np.any((found != 0) & (found != 255)):
+        if not present_values(found) - {0, IGNORED}:
             self._log.add("mask_without_objects", record.name)
         return found
 
-    def _read(self, record: MaskRecord, *, num_pixels: int) -> Mask | None:
+    def _read(self, record: MaskRecord) -> Mask | None:
         try:
-            values = read_mask(self._files.read(record.mask), name=record.mask, num_pixels=num_pixels)
+            values = read_mask(self._files.read(record.mask), name=record.mask)
         except ImageError as error:
             self._log.add("mask_unreadable", str(error))
             return None

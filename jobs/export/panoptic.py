@@ -114,7 +114,7 @@ class PanopticWriter:
             StorageError: for a map that is none.
         """
         try:
-            classes = read_mask(body, name=row.uri, num_pixels=(row.height or 0) * (row.width or 0))
+            classes = read_mask(body, name=row.uri)
         except ImageError as error:
             raise StorageError(f"a row holds a map that is none ({error}): the run was altered") from error
         segments = segments_of(classes, num_classes=len(self._facts.labels))

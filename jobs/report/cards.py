@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from cvcore.datasets.mask_files import read_mask
 from cvcore.errors import ImageError
-from jobs.masks import read_row_map
 from jobs.report.colors import label_color
 from jobs.report.gallery import Candidate
 from jobs.report.map_pictures import map_uri, shrunk
@@ -179,7 +179,7 @@ def _map(row: Mapping[str, Any], *, max_bytes: int) -> str | None:
     if not row.get("map"):
         return None
     try:
-        ids = read_row_map(row)
+        ids = read_mask(row["map"], name=row["uri"])
     except ImageError:
         return None
     names = {each["label_id"]: each["label"] for each in row["classes"] or ()}

@@ -97,3 +97,9 @@ def test_the_last_words_say_where_how_many_why_and_what_next(capsys: pytest.Capt
         "veedor report s3://b/out",
     ):
         assert words in said
+
+
+def test_a_run_of_one_unit_does_not_call_all_of_it_start_up(capsys: pytest.CaptureFixture[str]) -> None:
+    display = PlainDisplay(Console(stderr=True))
+    display.result(RunResult("s3://b/out", "finished", MANIFEST, 265.0, 264.5, 0.0038))
+    assert "4:25 in all, in one go: 0.004 images/s" in capsys.readouterr().out
