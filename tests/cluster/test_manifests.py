@@ -3,115 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.kubernetes.cron_job import MINUTES, Schedule
-from cluster.kubernetes.manifests import API_VERSIONS, Kind, Order, build_manifests
-from cluster.kubernetes.names import MAX_CHARS, check_name, corrected
-from cluster.kubernetes.notes import notes
+from cluster.kubernetes.manifests import Kind, build_manifests
 from cluster.kubernetes.options import KubernetesSection
 from cluster.kubernetes.sizes import count_nodes, plan_fleet
-from cluster.kubernetes.yaml_text import yaml_text
 from cvcore.errors import SpecError
 from jobs.catalog import find_job
 from jobs.resources import ClusterShape, NodeShape, plan_resources
 from jobs.spec import ResourcesSection, validate_spec
-from tests.cluster.crds import FOLDER, refusals
-from tests.cluster.kuberay_rules import Manifest, violations
-
-KUBERNETES_VERSION = "1.37"
-IMAGE = "registry.example/veedor:0.1.0"
-DIGEST = f"registry.example:5000/vision/veedor@sha256:{'0' * 64}"
-SPEC: Manifest = {"source": {"uri": "s3://fleet/photos/"}, "sink": {"uri": "s3://fleet/out/"}}
-SCAN: Manifest = {**SPEC, "job": "scan", "model": {"name": "s3://models/line3/"}}
-NIGHTLY = Schedule("line3", "s3://ops/veedor/", "0 2 * * *", "Europe/Madrid")
-
-
-def order(
-    content: Manifest | None = None,
-    kind: Kind = "RayJob",
-    *,
-    name: str | None = None,
-    schedule: Schedule | None = None,
-    **options: Any,
-) -> Order:
-    content = content or SPEC
-    spec = validate_spec(content, find_job(content).spec, name="spec.yaml")
-    chosen = KubernetesSection.model_validate({"image": IMAGE, **options})
-    if schedule is None and kind in ("CronJob", "RayCronJob"):
-        schedule = NIGHTLY
-    return Order(spec, chosen, kind, "line3", name, schedule)
-
-
-def check(manifests: list[Manifest]) -> None:
-    """All that can be said of manifests without a cluster."""
-    assert list(yaml.safe_load_all(yaml_text(manifests))) == manifests
-    for manifest in manifests:
-        if manifest["kind"] in API_VERSIONS:
-            assert (
-                violations(manifest, gates=["RayCronJob"] if manifest["kind"] == "RayCronJob" else []) == []
-            )
-            if FOLDER.is_dir():
-                assert refusals(manifest) == []
-        else:
-            kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
-        for pod in pods(manifest):
-            check_restricted(pod)
-
-
-def pods(value: Any) -> Iterator[Manifest]:
-    """Every pod's spec in a manifest."""
-    if isinstance(value, dict):
-        if "containers" in value:
-            yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for each in value:
-            yield from pods(each)
-
-
-def check_restricted(pod: Manifest) -> None:
-    """Kubernetes' Pod Security Standard `restricted`, and what this project asks for beside it."""
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["runAsUser"] > 0
-    assert not any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC"))
-    allowed = {"configMap", "emptyDir", "persistentVolumeClaim"}
-    assert all(set(volume) - {"name"} <= allowed for volume in pod.get("volumes", ()))
-    named = {volume["name"] for volume in pod.get("volumes", ())}
-    for container in [*pod["containers"], *pod.get("initContainers", ())]:
-        context = container["securityContext"]
-        assert context["allowPrivilegeEscalation"] is False
-        assert context["capabilities"] == {"drop": ["ALL"]}
-        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
-        resources = container["resources"]
-        assert {"cpu", "memory"} <= set(resources["limits"])
-        assert resources["limits"] == resources["requests"], "a guaranteed pod"
-        mounted = [mount["name"] for mount in container.get("volumeMounts", ())]
-        assert set(mounted) <= named, "every mount has its volume"
-        assert len({mount["mountPath"] for mount in container.get("volumeMounts", ())}) == len(mounted)
-
-
-def groups(manifest: Manifest) -> dict[str, Manifest]:
-    spec = manifest["spec"]
-    cluster = spec.get("rayClusterSpec", spec)
-    return {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
-
-
-def shape_at_start(manifest: Manifest) -> ClusterShape:
-    """The cluster that a job finds: the operator waits for the least number of nodes."""
-    nodes: list[NodeShape] = []
-    for group in groups(manifest).values():
-        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-        node = NodeShape(float(limits["cpu"]), float(limits.get("nvidia.com/gpu", 0)))
-        nodes += [node] * group["minReplicas"]
-    return ClusterShape(tuple(nodes))
+from tests.cluster.kuberay_rules import Manifest
+from tests.cluster.manifest_orders import (
+    DIGEST,
+    IMAGE,
+    SCAN,
+    SPEC,
+    check,
+    groups,
+    order,
+    pods,
+    shape_at_start,
+)
 
 
 @pytest.mark.parametrize(
@@ -316,236 +234,6 @@ def test_variables_are_not_put_into_what_users_wrote() -> None:
     schedule = Schedule("a", "s3://ops/$(HOME)/", "0 2 * * *", "UTC")
     pod = build_manifests(order(SCAN, "CronJob", schedule=schedule))[1]["spec"]["jobTemplate"]["spec"]
     assert pod["template"]["spec"]["containers"][0]["command"][-1] == "s3://ops/$$(HOME)/"
-
-
-LOCAL = {**SPEC, "source": {"uri": "/data/photos"}}
-
-
-@pytest.mark.parametrize(
-    ("content", "kind", "options", "message"),
-    [
-        pytest.param(
-            LOCAL, "RayJob", {}, r"source.uri is /data/photos.*--volume CLAIM:/data", id="local source"
-        ),
-        pytest.param({**SPEC, "sink": {"uri": "/out"}}, "RayJob", {}, "sink.uri is /out", id="local sink"),
-        pytest.param(
-            {**SPEC, "model": {"name": "/models/a.cfg", "weights": "s3://m/a.weights"}},
-            "RayJob",
-            {},
-            "model.name is /models/a.cfg",
-            id="local model",
-        ),
-        pytest.param(
-            {**SPEC, "model": {"name": "tiny", "labels": "/names.txt"}},
-            "RayJob",
-            {},
-            "model.labels is /names.txt",
-            id="local labels",
-        ),
-        pytest.param(
-            {**SCAN, "calibration": "/cal.json"}, "RayJob", {}, "calibration is /cal.json", id="calibration"
-        ),
-        pytest.param(
-            {**SPEC, "sink": {"uri": "/data/out"}},
-            "RayJob",
-            {"volumes": [{"claim": "a", "path": "/data", "read_only": True}]},
-            "without ':ro'",
-            id="sink on what is read only",
-        ),
-        pytest.param(
-            {**SPEC, "sink": {"uri": "s3://fleet/{date}/"}},
-            "RayJob",
-            {},
-            r"\{date\}",
-            id="a place to fill in",
-        ),
-        pytest.param(
-            {**SPEC, "storage": {"profile": "work"}}, "RayJob", {}, "storage.profile is 'work'", id="profile"
-        ),
-        pytest.param(
-            {**SPEC, "storage": {"endpoint_url": "http://127.0.0.1:9000"}},
-            "RayJob",
-            {},
-            "the pod itself",
-            id="endpoint on this machine",
-        ),
-        pytest.param(
-            {**SPEC, "resources": {"gpus_per_actor": 2}},
-            "RayJob",
-            {},
-            "does not fit on nodes",
-            id="big actor",
-        ),
-        pytest.param(
-            {**SPEC, "resources": {"cpus_per_actor": 8}}, "RayJob", {}, "actor of 8 CPUs does not", id="CPUs"
-        ),
-        pytest.param(
-            {**SPEC, "resources": {"actors": 9}},
-            "RayJob",
-            {"cpu_nodes": {"max": 2}},
-            "needs 3 nodes of 4 CPUs when it starts, and max is 2",
-            id="too few at most",
-        ),
-        pytest.param(
-            {**SPEC, "resources": {"actors": 9}},
-            "RayJob",
-            {"cpu_nodes": {"min": 1, "max": 9}},
-            "min is 1",
-            id="too few at first",
-        ),
-        pytest.param(
-            {**SPEC, "resources": {"gpus_per_actor": 0}},
-            "RayJob",
-            {"gpu_nodes": {}},
-            "drop one of them",
-            id="GPUs or none",
-        ),
-        pytest.param(
-            SPEC, "RayJob", {"queue": "q", "cpu_nodes": {"max": 3}}, "fixed size", id="Kueue and growing"
-        ),
-        pytest.param(SCAN, "RayCronJob", {"queue": "q"}, "drop the queue", id="Kueue and a RayCronJob"),
-        pytest.param(SCAN, "CronJob", {"queue": "q"}, "drop the queue", id="Kueue and looks"),
-        pytest.param(
-            {**SCAN, "resources": {"actors": 9}}, "CronJob", {}, "runs in one pod", id="looks on three nodes"
-        ),
-        pytest.param(SPEC, "RayJob", {"image": None}, "no image", id="no image"),
-        pytest.param(SPEC, "RayCronJob", {}, "what is done is not done again", id="the same job each night"),
-        pytest.param(
-            {**SPEC, "source": {**SPEC["source"], "exclude": ["AKIAABCDEFGHIJKLMNOP"]}},
-            "RayJob",
-            {},
-            r"source.exclude\[0\] holds what looks like a secret.*--secret",
-            id="a secret",
-        ),
-    ],
-)
-def test_what_cannot_work_is_refused(content: Manifest, kind: Kind, options: Manifest, message: str) -> None:
-    with pytest.raises(SpecError, match=message):
-        build_manifests(order(content, kind, **options))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        pytest.param({"image": "veedor"}, "names no version", id="no tag"),
-        pytest.param({"image": "veedor:latest"}, "names no version", id="latest"),
-        pytest.param(
-            {"image": "registry:5000/veedor"}, "such as registry:5000/veedor:1.0", id="port, no tag"
-        ),
-        pytest.param({"image": "UPPER:1"}, "no image", id="no reference"),
-        pytest.param({"env": {"AWS_SECRET_ACCESS_KEY": "x"}}, "for all to read", id="a secret"),
-        pytest.param({"env": {"HF_TOKEN": "x"}}, "for all to read", id="a token"),
-        pytest.param({"env": {"RAY_enable_autoscaler_v2": "1"}}, "set by KubeRay", id="the operator's"),
-        pytest.param({"env": {"A-B": "1"}}, "no name of a variable", id="a name with a dash"),
-        pytest.param({"namespace": "A"}, "no name", id="namespace"),
-        pytest.param({"secrets": ["a/b"]}, "no object's name", id="secret's name"),
-        pytest.param({"labels": {"a b": "c"}}, "no label's key", id="label's key"),
-        pytest.param({"labels": {"a": "-"}}, "no label's value", id="label's value"),
-        pytest.param({"volumes": [{"claim": "a", "path": "/etc"}]}, "no folder to mount", id="over /etc"),
-        pytest.param({"volumes": [{"claim": "a", "path": "data"}]}, "no folder to mount", id="relative"),
-        pytest.param({"volumes": [{"claim": "a", "path": "/a"}] * 2}, "same path", id="twice"),
-        pytest.param({"cpu_nodes": {"min": 3, "max": 1}}, "below min", id="falling"),
-        pytest.param({"gpu_nodes": {"gpus": 0}}, "greater than or equal to 1", id="no GPUs"),
-        pytest.param({"imagee": "x"}, "Did you mean 'image'", id="unknown key"),
-    ],
-)
-def test_options_that_are_wrong(options: Manifest, message: str) -> None:
-    with pytest.raises(SpecError, match=message):
-        validate_spec({"image": IMAGE, **options}, KubernetesSection, name="the command line")
-
-
-def test_files_named_by_variables_are_no_secrets() -> None:
-    env = {"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"}
-    made = build_manifests(order(SCAN, "CronJob", env=env))[1]["spec"]["jobTemplate"]["spec"]["template"]
-    assert {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/var/run/token"} in made["spec"]["containers"][
-        0
-    ]["env"]
-
-
-def test_a_volume_makes_local_places_reachable() -> None:
-    content = {**SPEC, "source": {"uri": "/data/in"}, "sink": {"uri": "/data/out"}}
-    volumes = [{"claim": "all", "path": "/data"}, {"claim": "in", "path": "/data/in", "read_only": True}]
-    made = build_manifests(order(content, volumes=volumes))
-    check(made)
-    text = made[0]["data"]["spec.yaml"]
-    assert "/data/in" in text
-    assert "/data/out" in text
-
-
-@pytest.mark.parametrize("kind", MAX_CHARS)
-@pytest.mark.parametrize(
-    "text", ["Line 3", "x" * 70, "3d", "", "-", "día", "a-", "A.B_c", "x" * 35 + "-" * 30]
-)
-def test_a_suggested_name_is_allowed(kind: str, text: str) -> None:
-    suggested = corrected(text, MAX_CHARS[kind])
-    assert check_name(suggested, kind) == suggested
-    with pytest.raises(SpecError, match=f"Allowed would be '{suggested}'"):
-        check_name(text, kind)
-
-
-def test_the_longest_name_is_kept() -> None:
-    for kind, limit in MAX_CHARS.items():
-        assert corrected("x" * limit, limit) == check_name("x" * limit, kind) == "x" * limit
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        pytest.param(order(), "no --secret and no --service-account", id="no credentials"),
-        pytest.param(order(SCAN, "RayCronJob", secrets=["s"]), "is alpha", id="alpha"),
-        pytest.param(
-            order(SCAN, "CronJob", secrets=["s"], gpu_nodes={}), "starts a pod with GPUs", id="looks"
-        ),
-        pytest.param(
-            order(secrets=["s"], volumes=[{"claim": "a", "path": "/a"}]), "ReadWriteMany", id="written volume"
-        ),
-        pytest.param(order(secrets=["s"]), None, id="nothing to say"),
-    ],
-)
-def test_what_may_surprise_is_said(given: Order, expected: str | None) -> None:
-    said = notes(given)
-    assert len(said) == (expected is not None)
-    assert expected is None or expected in said[0]
-
-
-@pytest.mark.parametrize("minutes", [0, 7, 90])
-def test_looks_are_evenly_spaced(minutes: int) -> None:
-    with pytest.raises(SpecError, match="part of an hour"):
-        Schedule("a", "s3://b", "0 2 * * *", "UTC", every_minutes=minutes)
-
-
-def test_words_that_readers_of_yaml_differ_about_are_quoted() -> None:
-    words = [
-        "y",
-        "No",
-        "on",
-        "1e3",
-        "0x1f",
-        "1:30",
-        "2026-11-29",
-        "~",
-        "",
-        "null",
-        ".5",
-        "- a",
-        "a: b",
-        "a #b",
-    ]
-    text = yaml_text([{"words": words}])
-    assert yaml.safe_load(text) == {"words": words}
-    assert all(f'- "{word}"' in text for word in words)
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.recursive(
-        st.text() | st.integers() | st.booleans() | st.none(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-        max_leaves=12,
-    )
-)
-def test_yaml_is_read_as_it_was(value: Any) -> None:
-    assert yaml.safe_load(yaml_text([value])) == value
 
 
 names = st.from_regex(r"[a-z]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
