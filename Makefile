@@ -34,7 +34,7 @@ demo: setup
 	$(BIN)/python -m cluster.demo $(DEMO)
 
 # Two sessions side by side, on a core and a Ray cluster each.
-FIRST := tests/cvcore tests/cluster tests/e2e tests/test_layering.py
+FIRST := tests/cvcore tests/cluster tests/e2e $(wildcard tests/jobs/test_train*.py) tests/test_layering.py
 test: setup tools
 	bash .ci/system-packages
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FIRST) > $(VENV)/first-tests.log 2>&1 & \
