@@ -159,14 +159,15 @@ def _batches(pool: ThreadPoolExecutor, decode: Any, paths: list[Path]) -> Iterat
         yield batch
 
 
-def run_job(subject: Subject, images: Path, folder: Path) -> Run:
+def run_job(subject: Subject, images: Path, folder: Path, *, images_per_unit: int | None = None) -> Run:
     """`veedor run` with everything chosen by itself; a unit is done when its part is published."""
+    unit = {} if images_per_unit is None else {"images_per_unit": images_per_unit}
     spec = {
         "source": {"uri": str(images)},
         "model": subject.model,
         "annotate": {} if subject.min_score is None else {"min_score": subject.min_score},
         "resources": {"batch_size": BATCH_SIZE},
-        "sink": {"uri": str(folder / "out")},
+        "sink": {"uri": str(folder / "out"), **unit},
     }
     (folder / "spec.json").write_text(json.dumps(spec))
     started = time.time()
