@@ -36,7 +36,7 @@ from jobs.run_folder import (
 )
 from jobs.sink import remove_parts
 from jobs.spec import PipelineSpec
-from jobs.storage import BucketMissing, Store, base_name, join, open_store, probe_create_only
+from jobs.storage import BucketMissing, Store, base_name, is_s3, join, open_store, probe_create_only
 
 PREFLIGHT_ATTEMPTS = 3
 FAIL_FAST_S = 0.5
@@ -218,6 +218,7 @@ def _list_inputs(spec: PipelineSpec, purpose: Purpose) -> Selection:
         raise SpecError(
             f"source.uri: there is no image or video below {spec.source.uri}"
             + (f" (passed over: {passed}; source.include chooses by name)" if passed else "")
+            + ("" if is_s3(spec.source.uri) else "; symbolic links that lead out of it are not followed")
         )
     return selection
 
