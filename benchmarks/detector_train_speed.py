@@ -48,7 +48,9 @@ class Views(Dataset[View]):
         return len(self._samples)
 
     def __getitem__(self, index: int) -> View:
-        return sample_view(self._samples, index, epoch=self._epoch, seed=0, options=self._options)
+        return sample_view(
+            self._samples[index], self._samples, index, epoch=self._epoch, seed=0, options=self._options
+        )
 
 
 class Plain:

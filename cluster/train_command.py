@@ -59,6 +59,10 @@ def train(
     num_workers: Annotated[int | None, typer.Option(help="Data-parallel workers.")] = None,
     num_threads: Annotated[int | None, typer.Option(help="torch threads of a worker.")] = None,
     gpus_per_worker: Annotated[float | None, typer.Option(help="0 trains on CPUs.")] = None,
+    max_cached_bytes: Annotated[
+        int | None,
+        typer.Option(help="Decoded images that a worker keeps in memory; others are read in each epoch."),
+    ] = None,
     include: Include = None,
     exclude: Exclude = None,
     val_data: Annotated[
@@ -208,6 +212,7 @@ def train(
         "num_workers": num_workers,
         "num_threads": num_threads,
         "gpus_per_worker": gpus_per_worker,
+        "max_cached_bytes": max_cached_bytes,
         "include": include,
         "exclude": exclude,
         "val_data": val_data,

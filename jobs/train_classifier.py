@@ -32,7 +32,7 @@ from cvcore.train.pictures import Canvas, Picture, PictureSet, whole_canvas
 from cvcore.train.progress import Progress
 from jobs.labelled import Labelled, labelled_pictures
 from jobs.model_files import pin_of, read_part
-from jobs.train_data import Split, check_decoded, check_splits, read_splits
+from jobs.train_data import Split, cache_shares, check_decoded, check_splits, read_splits
 from jobs.train_run import copying_to_meta, dataset_progress
 from jobs.train_spec import ClassifierTrainSpec
 
@@ -56,9 +56,11 @@ class ClassifierRun:
         train, held_out = (_pictures(spec, split, self.model) for split in splits)
         canvas = self.model.input_spec
         self._left_out = train.left_out
-        self._train = _decode(spec, splits[0], train, whole_canvas(round(canvas.height * STORED_SHARE)))
+        stored = whole_canvas(round(canvas.height * STORED_SHARE))
+        shares = cache_shares(spec, splits)
+        self._train = _decode(splits[0], train, stored, max_cached_bytes=shares[0])
         held = held_out if shard.rank == 0 else Labelled(())  # the first worker measures
-        self._held_out = _decode(spec, splits[1], held, lambda _: canvas)
+        self._held_out = _decode(splits[1], held, lambda _: canvas, max_cached_bytes=shares[1])
 
     @property
     def config(self) -> dict[str, Any]:
@@ -186,8 +188,7 @@ def _pictures(spec: ClassifierTrainSpec, split: Split, model: LabelModel) -> Lab
     )
 
 
-def _decode(spec: ClassifierTrainSpec, split: Split, found: Labelled, canvas: Canvas) -> PictureSet:
-    half = spec.max_cached_bytes // 2
-    made = PictureSet(found.pictures, split.source.read_image, canvas, max_cached_bytes=half)
+def _decode(split: Split, found: Labelled, canvas: Canvas, *, max_cached_bytes: int) -> PictureSet:
+    made = PictureSet(found.pictures, split.source.read_image, canvas, max_cached_bytes=max_cached_bytes)
     check_decoded(split, made.failures)
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -95,6 +95,12 @@ def check_splits(spec: DatasetTrainSpec, train: SplitOf[S, D], held_out: SplitOf
         raise SpecError(
             f"{spec.num_workers} workers need as many images, {train.name} has {len(train.dataset.images)}"
         )
+
+
+def cache_shares(spec: DatasetTrainSpec, splits: Sequence[SplitOf[S, D]]) -> list[int]:
+    """How many bytes of each split are kept in memory: they share by their images."""
+    counts = [len(split.dataset.images) for split in splits]
+    return [spec.max_cached_bytes * count // max(1, sum(counts)) for count in counts]
 
 
 def check_decoded(split: SplitOf[S, D], failures: Mapping[str, int]) -> None:

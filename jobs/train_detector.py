@@ -17,14 +17,14 @@ from cvcore.models import build_entry
 from cvcore.ops.anchors import fit_anchors
 from cvcore.train.batches import Batch, Shard, collate, plain_view
 from cvcore.train.epochs import ShareScore, Standing
+from cvcore.train.kept import Kept
 from cvcore.train.loop import DetectorLoss, detector_loss, evaluate
 from cvcore.train.mosaic import NUM_TILES
 from cvcore.train.progress import Progress
 from cvcore.train.run import DetectorReport, detector_epochs
-from cvcore.train.samples import Dataset, load_samples
-from cvcore.types import InputSpec
+from cvcore.train.samples import Dataset, Sample, load_samples
 from jobs.model_files import read_part
-from jobs.train_data import Split, check_decoded, check_splits, read_splits
+from jobs.train_data import Split, cache_shares, check_decoded, check_splits, read_splits
 from jobs.train_run import Finished, copying_to_meta, dataset_progress
 from jobs.train_spec import DetectorTrainSpec
 from jobs.train_views import begin, run_options, view_steps
@@ -144,7 +144,15 @@ def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDet
     labels = splits[0].dataset.labels
     planned = plan_detector(spec, labels)
     train, held_out = (
-        _samples(split, labels, planned.input_spec, masks=planned.learns_masks) for split in splits
+        load_samples(
+            split.dataset,
+            split.source.read_image,
+            labels,
+            planned.input_spec,
+            masks=planned.learns_masks,
+            max_cached_bytes=share,
+        )
+        for split, share in zip(splits, cache_shares(spec, splits), strict=True)
     )
     for split, dataset in zip(splits, (train, held_out), strict=True):
         check_decoded(split, dataset.failures)
@@ -157,10 +165,6 @@ def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDet
     if isinstance(model, ProposalDetector):
         train, held_out = (_with_proposals(dataset, model) for dataset in (train, held_out))
     return train, held_out, model
-
-
-def _samples(split: Split, labels: tuple[str, ...], canvas: InputSpec, *, masks: bool) -> Dataset:
-    return load_samples(split.dataset, split.source.read_image, labels, canvas, masks=masks)
 
 
 def plan_detector(spec: DetectorTrainSpec, labels: tuple[str, ...]) -> TrainableDetector:
@@ -183,11 +187,12 @@ def _build(spec: DetectorTrainSpec, labels: tuple[str, ...], more: dict[str, Any
 
 
 def _with_proposals(dataset: Dataset, model: ProposalDetector) -> Dataset:
-    samples = [
-        replace(sample, proposals=model.propose(torch.from_numpy(sample.canvas), sample.fit))
-        for sample in dataset.samples
-    ]
-    return replace(dataset, samples=tuple(samples))
+    def extend(sample: Sample) -> Callable[[Sample], Sample]:
+        found = model.propose(torch.from_numpy(sample.canvas), sample.fit)
+        return lambda again: replace(again, proposals=found)
+
+    assert isinstance(dataset.samples, Kept)
+    return replace(dataset, samples=dataset.samples.extended(extend))
 
 
 def _clustered(train: Dataset, num_anchors: int, seed: int) -> list[list[float]]:

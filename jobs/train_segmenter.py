@@ -20,7 +20,7 @@ from cvcore.train.masks import MaskBatch, MaskSamples, load_mask_samples
 from cvcore.train.progress import Progress
 from cvcore.train.segment import SegmenterLoss, SegmenterReport, segmenter_epochs, segmenter_loss
 from cvcore.types import InputSpec
-from jobs.train_data import MaskSplit, check_decoded, check_splits, read_mask_splits
+from jobs.train_data import MaskSplit, cache_shares, check_decoded, check_splits, read_mask_splits
 from jobs.train_run import Finished, copying_to_meta, dataset_progress
 from jobs.train_spec import SegmenterTrainSpec
 from jobs.train_views import begin, run_options
@@ -111,7 +111,10 @@ def prepare_segmenter(spec: SegmenterTrainSpec) -> tuple[MaskSamples, MaskSample
     torch.manual_seed(spec.seed)
     model = build_segmenter(spec, labels)
     begin(model, spec)
-    train, held_out = (_samples(split, labels, model.input_spec) for split in splits)
+    train, held_out = (
+        _samples(split, labels, model.input_spec, max_cached_bytes=share)
+        for split, share in zip(splits, cache_shares(spec, splits), strict=True)
+    )
     return train, held_out, model
 
 
@@ -122,8 +125,16 @@ def build_segmenter(spec: SegmenterTrainSpec, labels: tuple[str, ...]) -> Segmen
     return model
 
 
-def _samples(split: MaskSplit, labels: tuple[str, ...], canvas: InputSpec) -> MaskSamples:
-    loader = split.source.loader(split.dataset)
-    found = load_mask_samples(split.dataset, split.source.files.read, loader, labels, canvas)
+def _samples(
+    split: MaskSplit, labels: tuple[str, ...], canvas: InputSpec, *, max_cached_bytes: int
+) -> MaskSamples:
+    found = load_mask_samples(
+        split.dataset,
+        split.source.files.read,
+        split.source.loader(split.dataset),
+        labels,
+        canvas,
+        max_cached_bytes=max_cached_bytes,
+    )
     check_decoded(split, found.failures)
     return found

@@ -93,6 +93,8 @@ class DatasetTrainSpec(EpochsTrainSpec):
         grad_clip: greatest norm of the gradient.
         average_decay: of the averaged weights, which are measured and kept: 0 takes them as they are, None
             averages over a tenth of the run, at most 500 steps.
+        max_cached_bytes: decoded images are kept in each worker's memory up to this; what is beyond is read
+            again in every epoch.
     """
 
     val_data: Location | None = None
@@ -106,6 +108,7 @@ class DatasetTrainSpec(EpochsTrainSpec):
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     grad_clip: Annotated[float, Field(gt=0)] = 10.0
     average_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
+    max_cached_bytes: Annotated[int, Field(ge=0)] = 2**31
 
     BUILDER: ClassVar[tuple[str, ...]] = ("width", "input_size")
     """Fields that are arguments of the model's builder, where they are not None."""
@@ -217,8 +220,6 @@ class ClassifierTrainSpec(DatasetTrainSpec):
         color: strength of the random colour changes.
         box_weight: of the boxes' term in a localiser's loss.
         boxes: of images with several boxes, a localiser leaves them out (`single`) or takes the `largest`.
-        max_cached_bytes: decoded images are kept in each worker's memory up to this; what is beyond is read
-            again in every epoch.
     """
 
     lr: Annotated[float, Field(gt=0)] = 5e-4
@@ -230,4 +231,3 @@ class ClassifierTrainSpec(DatasetTrainSpec):
     color: Fraction = 0.2
     box_weight: Annotated[float, Field(gt=0)] = 5.0
     boxes: Literal["single", "largest"] = "single"
-    max_cached_bytes: Annotated[int, Field(ge=0)] = 2**31

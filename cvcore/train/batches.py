@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from cvcore.detect.truth import Truth
 from cvcore.ops.masks import decode_rle
 from cvcore.train.augment import AugmentOptions, augment
+from cvcore.train.kept import take
 from cvcore.train.mosaic import NUM_TILES
 from cvcore.train.samples import Sample
 from cvcore.train.views import View
@@ -99,10 +100,16 @@ def plain_view(sample: Sample) -> View:
 
 
 def sample_view(
-    samples: Sequence[Sample], index: int, *, epoch: int, seed: int, options: AugmentOptions | None
+    sample: Sample,
+    samples: Sequence[Sample],
+    index: int,
+    *,
+    epoch: int,
+    seed: int,
+    options: AugmentOptions | None,
 ) -> View:
-    """The view of one sample that (seed, epoch, index) decide; without `options` the sample as it is."""
-    view = plain_view(samples[index])
+    """The view of one of the samples that (seed, epoch, index) decide; without `options` it as it is."""
+    view = plain_view(sample)
     if options is None:
         return view
     rng = np.random.default_rng([seed, epoch, index])
@@ -137,10 +144,11 @@ def epoch_batches(
     stride = batch_size * shard.world_size
     for step in range(steps_per_epoch(len(samples), batch_size, shard.world_size)):
         first = step * stride + shard.rank * batch_size
+        places = order[first : first + batch_size].tolist()
         batch = collate(
             [
-                sample_view(samples, index, epoch=epoch, seed=seed, options=options)
-                for index in order[first : first + batch_size].tolist()
+                sample_view(sample, samples, place, epoch=epoch, seed=seed, options=options)
+                for place, sample in zip(places, take(samples, places), strict=True)
             ]
         )
         if sizes:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from cvcore.datasets.records import ImageRecord
-from cvcore.errors import ImageError
 from cvcore.image.decode import CanvasImage, decode_to_canvas
+from cvcore.train.kept import read_all
 from cvcore.train.samples import ReadFile
 from cvcore.types import InputSpec
 
-READERS = 4
 LONGEST = 3
 """Of a stored picture's longer side, in shorter ones: longer strips are squeezed."""
 
@@ -79,45 +77,24 @@ class PictureSet:
         self, pictures: Sequence[Picture], read_image: ReadFile, canvas: Canvas, *, max_cached_bytes: int
     ) -> None:
         """Decode all of them once."""
-        self._read_image, self._canvas = read_image, canvas
-        self._kept: dict[str, CanvasImage] = {}
-        self.failures: Counter[str] = Counter()
-        good: list[Picture] = []
-        free = max_cached_bytes
-        with ThreadPoolExecutor(READERS) as pool:
-            for first in range(0, len(pictures), 64):
-                few = pictures[first : first + 64]
-                for picture, found in zip(few, pool.map(self._try, few), strict=True):
-                    if isinstance(found, ImageError):
-                        self.failures[found.code] += 1
-                        continue
-                    good.append(picture)
-                    if found.canvas.nbytes <= free:
-                        free -= found.canvas.nbytes
-                        self._kept[picture.name] = found
-        self.pictures = tuple(good)
+        found = read_all(
+            [partial(self._decode, read_image, canvas, picture) for picture in pictures],
+            lambda drawn: drawn.canvas.nbytes,
+            max_bytes=max_cached_bytes,
+        )
+        self._images, self.failures = found.kept, found.failures
+        self.pictures = tuple(pictures[place] for place in found.places)
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def decode(self, indices: Sequence[int]) -> list[CanvasImage]:
         """The pixels of some pictures, in their order."""
-        missing = [self.pictures[i] for i in indices if self.pictures[i].name not in self._kept]
-        read: dict[str, CanvasImage] = {}
-        if missing:
-            with ThreadPoolExecutor(READERS) as pool:
-                read = dict(zip((p.name for p in missing), pool.map(self._decode, missing), strict=True))
-        names = [self.pictures[i].name for i in indices]
-        return [self._kept[name] if name in self._kept else read[name] for name in names]
+        return self._images.take(indices)
 
-    def _decode(self, picture: Picture) -> CanvasImage:
-        return decode_to_canvas(self._read_image(picture.name), self._canvas(picture), name=picture.name)
-
-    def _try(self, picture: Picture) -> CanvasImage | ImageError:
-        try:
-            return self._decode(picture)
-        except ImageError as error:
-            return error
+    @staticmethod
+    def _decode(read_image: ReadFile, canvas: Canvas, picture: Picture) -> CanvasImage:
+        return decode_to_canvas(read_image(picture.name), canvas(picture), name=picture.name)
 
     def box_on(self, index: int, drawn: CanvasImage) -> Tensor | None:
         """The box of a picture, (1, 4) float32 xyxy canvas pixels; None where it has none."""

@@ -1,10 +1,11 @@
-"""A dataset of boxes as fixed-shape canvases in memory."""
+"""A dataset of boxes as canvases of one shape."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from cvcore.image.decode import decode_to_canvas
 from cvcore.image.fit import Fit
 from cvcore.ops.masks import Rle, decode_rle, encode_rle, segmentation_rle
 from cvcore.train.drawn_masks import draw_mask
+from cvcore.train.kept import NO_LIMIT, Read, read_all
 from cvcore.types import InputSpec
 
 ReadFile = Callable[[str], bytes]
@@ -53,26 +55,37 @@ class Dataset:
     """A dataset that is ready to be learned from.
 
     Attributes:
-        samples: of the images that could be decoded.
+        samples: of the images that could be decoded; a `Kept` where they may be too many for memory.
         document: the COCO document that metrics read, of all images.
         category_ids: of each label.
         failures: how many images could not be used, by why.
     """
 
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     document: dict[str, Any]
     category_ids: tuple[int, ...]
     failures: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_samples(
-    dataset: BoxDataset, read_image: ReadFile, labels: Sequence[str], spec: InputSpec, *, masks: bool = False
+    dataset: BoxDataset,
+    read_image: ReadFile,
+    labels: Sequence[str],
+    spec: InputSpec,
+    *,
+    masks: bool = False,
+    max_cached_bytes: int = NO_LIMIT,
 ) -> Dataset:
-    """All samples of a dataset; see `iter_samples`."""
+    """All samples of a dataset, each read once; see `iter_samples`.
+
+    Args:
+        dataset, read_image, labels, spec, masks: see `iter_samples`.
+        max_cached_bytes: of canvases that are kept; the others are read again whenever they are needed.
+    """
     document = coco_document(dataset)
-    failures: Counter[str] = Counter()
-    samples = tuple(iter_samples(dataset, document, read_image, labels, spec, failures, masks=masks))
-    return Dataset(samples, document, category_ids(document, labels), dict(failures))
+    reads = _sample_reads(dataset, document, read_image, labels, spec, masks=masks)
+    found = read_all(reads, lambda sample: sample.canvas.nbytes, max_bytes=max_cached_bytes)
+    return Dataset(found.kept, document, category_ids(document, labels), dict(found.failures))
 
 
 def iter_samples(
@@ -101,19 +114,34 @@ def iter_samples(
     Raises:
         SpecError: if the dataset has labels that are none of `labels`.
     """
+    for read in _sample_reads(dataset, document, read_image, labels, spec, masks=masks):
+        try:
+            sample = read()
+        except ImageError as error:
+            failures[error.code] += 1
+            continue
+        yield sample
+
+
+def _sample_reads(
+    dataset: BoxDataset,
+    document: Mapping[str, Any],
+    read_image: ReadFile,
+    labels: Sequence[str],
+    spec: InputSpec,
+    *,
+    masks: bool,
+) -> list[Read[Sample]]:
     strangers = sorted(set(dataset.labels) - set(labels))
     if strangers:
         raise SpecError(
             f"the dataset has categories {strangers} that are none of the model's labels {list(labels)}"
         )
     own_ids = [labels.index(name) for name in dataset.labels]
-    for record, image in zip(dataset.images, document["images"], strict=True):
-        try:
-            sample = _load(read_image, record, int(image["id"]), own_ids, spec, masks=masks)
-        except ImageError as error:
-            failures[error.code] += 1
-            continue
-        yield sample
+    return [
+        partial(_load, read_image, record, int(image["id"]), own_ids, spec, masks=masks)
+        for record, image in zip(dataset.images, document["images"], strict=True)
+    ]
 
 
 def category_ids(document: Mapping[str, Any], labels: Sequence[str]) -> tuple[int, ...]:

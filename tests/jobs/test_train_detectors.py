@@ -143,6 +143,16 @@ def test_a_small_sibling_trains_and_its_checkpoint_detects(name: str, data: Path
     assert len(model.predict(canvases, fits, DetectOptions(min_score=0.0))) == 2
 
 
+def test_canvases_that_memory_has_no_room_for_teach_the_same(data: Path, tmp_path: Path) -> None:
+    """Of a network whose proposals are searched for once, and kept."""
+    runs = [
+        DetectorRun(make_spec(data, tmp_path / str(size), "fast_rcnn", max_cached_bytes=size), ALONE)
+        for size in (0, 2**31)
+    ]
+    first, second = (one_epoch(run).progress["model"] for run in runs)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
 def test_what_follows_r_cnns_epochs_is_done_once_though_it_was_cut_off(data: Path, tmp_path: Path) -> None:
     spec = make_spec(data, tmp_path, "rcnn")
     run = DetectorRun(spec, ALONE)

@@ -93,8 +93,13 @@ def test_discs_are_learnt(data: Path, tmp_path: Path) -> None:
     assert saved.standing.best_score > 0.7
 
 
-def test_runs_repeat(data: Path, tmp_path: Path) -> None:
-    runs = [SegmenterRun(make_spec(data, tmp_path / str(k), "unet"), ALONE) for k in range(2)]
+@pytest.mark.parametrize("cached", [0, 2**31], ids=["read again", "kept"])
+def test_runs_repeat(cached: int, data: Path, tmp_path: Path) -> None:
+    sizes = (2**31, cached)
+    runs = [
+        SegmenterRun(make_spec(data, tmp_path / str(k), "unet", max_cached_bytes=size), ALONE)
+        for k, size in enumerate(sizes)
+    ]
     first, second = (train(run).progress["model"] for run in runs)
     assert all(torch.equal(first[key], second[key]) for key in first)
 

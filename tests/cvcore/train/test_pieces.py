@@ -67,6 +67,22 @@ def test_an_image_that_cannot_be_decoded_costs_itself_alone(folder: Path) -> Non
     assert not whole.failures
 
 
+def test_batches_are_the_same_with_canvases_kept_or_read_again(folder: Path, dataset: Dataset) -> None:
+    spec, source = build_tiny(width=4, input_size=96).input_spec, open_dataset(str(folder))
+    some = 3 * spec.num_bytes
+    again = load_samples(source.read(), source.read_image, LABELS, spec, max_cached_bytes=some)
+    options = AugmentOptions(("mosaic", "flip", "jitter"))
+    for one, other in zip(
+        *(
+            epoch_batches(samples, epoch=1, seed=5, batch_size=2, options=options)
+            for samples in (dataset.samples, again.samples)
+        ),
+        strict=True,
+    ):
+        assert torch.equal(one.canvases, other.canvases)
+        assert torch.equal(one.truth.boxes, other.truth.boxes)
+
+
 def test_labels_that_the_model_lacks_are_refused(folder: Path) -> None:
     spec, source = build_tiny(width=4, input_size=96).input_spec, open_dataset(str(folder))
     with pytest.raises(SpecError, match="bracket"):
