@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from cvcore.datasets.masks import MaskDataset
@@ -33,10 +33,14 @@ Split = SplitOf[DatasetSource, BoxDataset]
 MaskSplit = SplitOf[MaskSource, MaskDataset]
 
 
-def read_splits(spec: DatasetTrainSpec) -> tuple[Split, Split]:
+def read_splits(spec: DatasetTrainSpec, *, measures: bool = True) -> tuple[Split, Split]:
     """What is learned from, and what picks the best epoch.
 
     Sizes are taken as they are stated: every image is decoded later, which finds what is broken.
+
+    Args:
+        spec: of the run.
+        measures: whether the second is wanted; a worker that measures nothing gets none of its images.
 
     Raises:
         SpecError: where one of them is no dataset.
@@ -45,20 +49,26 @@ def read_splits(spec: DatasetTrainSpec) -> tuple[Split, Split]:
         spec,
         lambda location: open_dataset(location, spec.access, seed=spec.seed),
         lambda source, split: source.read(split, look="names"),
+        measures=measures,
     )
 
 
-def read_mask_splits(spec: DatasetTrainSpec) -> tuple[MaskSplit, MaskSplit]:
+def read_mask_splits(spec: DatasetTrainSpec, *, measures: bool = True) -> tuple[MaskSplit, MaskSplit]:
     """The same of datasets of masks."""
     return _read_splits(
         spec,
         lambda location: open_masks(location, spec.access, seed=spec.seed),
         lambda source, split: source.read(split),
+        measures=measures,
     )
 
 
 def _read_splits(
-    spec: DatasetTrainSpec, open_source: Callable[[str], S], read: Callable[[S, str | None], D]
+    spec: DatasetTrainSpec,
+    open_source: Callable[[str], S],
+    read: Callable[[S, str | None], D],
+    *,
+    measures: bool,
 ) -> tuple[SplitOf[S, D], SplitOf[S, D]]:
     """A dataset that stands for a split by itself, and has none, is read whole."""
 
@@ -77,7 +87,10 @@ def _read_splits(
     held_out = train if spec.val_data is None else opened(spec.val_data)
     if held_out is train and spec.train_split == spec.val_split:
         raise SpecError(f"train_split and val_split are both {spec.val_split!r}: hold some images out")
-    return taken(train, spec.train_split), taken(held_out, spec.val_split)
+    judge = taken(held_out, spec.val_split)
+    if not measures:
+        judge = replace(judge, dataset=replace(judge.dataset, images=()))
+    return taken(train, spec.train_split), judge
 
 
 def check_splits(spec: DatasetTrainSpec, train: SplitOf[S, D], held_out: SplitOf[S, D]) -> None:

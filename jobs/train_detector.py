@@ -37,7 +37,7 @@ class DetectorRun:
 
     def __init__(self, spec: DetectorTrainSpec, shard: Shard) -> None:
         self.spec = spec
-        self._train, self._held_out, self.model = prepare_run(spec)
+        self._train, self._held_out, self.model = prepare_run(spec, measures=shard.rank == 0)
         self.labels = self.model.labels
         self._shard = shard
 
@@ -138,9 +138,11 @@ def _check_masks(spec: DetectorTrainSpec, split: Split) -> None:
         )
 
 
-def prepare_run(spec: DetectorTrainSpec) -> tuple[Dataset, Dataset, TrainableDetector]:
-    """Both datasets on the model's canvas, and the model with its first weights."""
-    splits = read_splits(spec)
+def prepare_run(
+    spec: DetectorTrainSpec, *, measures: bool = True
+) -> tuple[Dataset, Dataset, TrainableDetector]:
+    """Both datasets on the model's canvas, see `read_splits`, and the model with its first weights."""
+    splits = read_splits(spec, measures=measures)
     labels = splits[0].dataset.labels
     planned = plan_detector(spec, labels)
     train, held_out = (

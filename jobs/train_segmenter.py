@@ -33,7 +33,7 @@ class SegmenterRun:
 
     def __init__(self, spec: SegmenterTrainSpec, shard: Shard) -> None:
         self.spec = spec
-        self._train, self._held_out, self.model = prepare_segmenter(spec)
+        self._train, self._held_out, self.model = prepare_segmenter(spec, measures=shard.rank == 0)
         self.labels = self.model.labels
         self._shard = shard
 
@@ -104,9 +104,11 @@ def check_segmenter_data(spec: SegmenterTrainSpec) -> None:
         begin(planned, spec)
 
 
-def prepare_segmenter(spec: SegmenterTrainSpec) -> tuple[MaskSamples, MaskSamples, Segmenter]:
-    """Both datasets on the model's canvas, and the model with its first weights."""
-    splits = read_mask_splits(spec)
+def prepare_segmenter(
+    spec: SegmenterTrainSpec, *, measures: bool = True
+) -> tuple[MaskSamples, MaskSamples, Segmenter]:
+    """Both datasets on the model's canvas, see `read_mask_splits`, and the model with its first weights."""
+    splits = read_mask_splits(spec, measures=measures)
     labels = splits[0].dataset.labels
     torch.manual_seed(spec.seed)
     model = build_segmenter(spec, labels)
