@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, overload
@@ -45,6 +45,10 @@ class Kept(Sequence[T]):
             return self.take(range(*index.indices(len(self))))
         place = range(len(self))[index]
         return self._items[place] if place in self._items else self._reads[place]()
+
+    def __iter__(self) -> Iterator[T]:
+        for first in range(0, len(self), AT_ONCE):
+            yield from self[first : first + AT_ONCE]
 
     def take(self, indices: Sequence[int]) -> list[T]:
         """Some items, in the order asked for; what is not kept is read by several threads."""
