@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 from cvcore.datasets.files import Size, read_sizes
 from cvcore.datasets.mask_files import Mask, encode_mask
 from cvcore.datasets.mask_write import (
+    DOCUMENTED,
     MASK_TARGETS,
-    CocoShape,
     MaskPlaces,
     coco_document_of,
     coco_shapes,
     describing_files,
+    document_name,
     mask_losses,
     place_masks,
 )
 from cvcore.datasets.masks import MaskDataset, MaskLoader, MaskRecord
+from cvcore.datasets.panoptic import encode_segments, panoptic_document_of, segments_of
 from jobs.dataset_convert import NUM_THREADS, Converted, chosen_target, link_image, open_target
 from jobs.masks import MaskSource
 from jobs.storage import Access, Store, join
@@ -42,7 +45,7 @@ def convert_masks(
     Args:
         source: what to convert.
         out: a folder that does not exist or is empty.
-        to: `masks`, `voc` or `coco`.
+        to: `masks`, `voc`, `coco` or `panoptic`.
         access: to `out`.
         split: this one alone; None for all, each as itself.
         link: give local images a second name instead of copying them.
@@ -57,7 +60,8 @@ def convert_masks(
     datasets = {name or "": source.read(name) for name in wanted}
     names = {name: [record.name for record in dataset.images] for name, dataset in datasets.items()}
     labels = next(iter(datasets.values())).labels
-    writing = _Writing(source, store, folder, place_masks(names, target), link=link)
+    places = place_masks(names, target)
+    writing = _Writing(source, store, folder, places, num_classes=len(labels), link=link)
     if strict:
         writing.check(datasets)
         source.log.problems().refuse(source.location)
@@ -65,8 +69,9 @@ def convert_masks(
     there = {(name, image) for name, images in done.items() for image in images}
     kept = {key: place for key, place in writing.places.images.items() if key in there}
     files = describing_files(replace(writing.places, images=kept), labels)
-    for name, images in done.items() if target == "coco" else ():
-        files[_document(name)] = coco_document_of(images.values(), labels)
+    for name, images in done.items() if target in DOCUMENTED else ():
+        document = coco_document_of if target == "coco" else panoptic_document_of
+        files[document_name(name, target)] = document(images.values(), labels)
     for name, body in files.items():
         store.put(join(folder, name), body)
     num_shapes = sum(len(record.shapes) for dataset in datasets.values() for record in dataset.images)
@@ -74,17 +79,27 @@ def convert_masks(
     return Converted(folder, len(there), None, writing.places.num_renamed, source.log.problems(), losses)
 
 
-_Written = dict[str, tuple[str, int, int, Sequence[CocoShape]]]
-"""By record's name: the name that a document has of the image, its height and width, and its shapes."""
+_Stated = tuple[str, int, int, Sequence[Any]]
+"""Of an image: the name that a document has of it, its height and width, and its shapes or segments."""
+_Written = dict[str, _Stated]
+"""By record's name."""
 
 
 class _Writing:
     """Images and their masks, from one folder to the other."""
 
     def __init__(
-        self, source: MaskSource, store: Store, folder: str, places: MaskPlaces, *, link: bool
+        self,
+        source: MaskSource,
+        store: Store,
+        folder: str,
+        places: MaskPlaces,
+        *,
+        num_classes: int,
+        link: bool,
     ) -> None:
         self.places = places
+        self._num_classes = num_classes
         self._source, self._store, self._folder, self._link = source, store, folder, link
 
     def check(self, datasets: Mapping[str, MaskDataset]) -> None:
@@ -111,7 +126,7 @@ class _Writing:
 
     def _image(
         self, split: str, record: MaskRecord, loader: MaskLoader, sizes: Mapping[str, Size | None]
-    ) -> tuple[str, int, int, Sequence[CocoShape]] | None:
+    ) -> _Stated | None:
         ids = _load(loader, record, sizes)
         if ids is None:
             return None
@@ -124,14 +139,14 @@ class _Writing:
         name = image.removeprefix("images/")
         if self.places.to == "coco":
             return name, height, width, coco_shapes(ids)
-        self._store.put(join(self._folder, self.places.masks[split, record.name]), encode_mask(ids))
+        place = join(self._folder, self.places.masks[split, record.name])
+        if self.places.to == "panoptic":
+            self._store.put(place, encode_segments(ids, num_classes=self._num_classes))
+            return name, height, width, segments_of(ids, num_classes=self._num_classes)
+        self._store.put(place, encode_mask(ids))
         return name, height, width, ()
 
 
 def _load(loader: MaskLoader, record: MaskRecord, sizes: Mapping[str, Size | None]) -> Mask | None:
     size = sizes[record.name]
     return None if size is None else loader.load(record, height=size[1], width=size[0])
-
-
-def _document(split: str) -> str:
-    return f"annotations/instances_{split}.json" if split else "annotations.json"

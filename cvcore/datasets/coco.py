@@ -31,7 +31,7 @@ def parse_document(body: bytes, name: str) -> dict[str, Any]:
     missing = [key for key in _LISTS if not isinstance(holder.get(key), list)]
     if missing:
         raise SpecError(
-            f"{name} is not a COCO instances document: it has no list {', '.join(missing)}; "
+            f"{name} is not a COCO document: it has no list {', '.join(missing)}; "
             "write 'images', 'annotations' and 'categories'"
         )
     return holder
@@ -114,7 +114,7 @@ def _drafts(
 
 def place_image(file_name: str, document_name: str, there: set[str]) -> str | None:
     """Where an image lies: in `images/`, a folder that is named as the document is, or beside it."""
-    stem = PurePosixPath(document_name).stem.removeprefix("instances_")
+    stem = PurePosixPath(document_name).stem.removeprefix("instances_").removeprefix("panoptic_")
     beside = str(PurePosixPath(document_name).parent)
     own = () if beside in (".", "annotations") else (f"{beside}/images", beside)
     folders = (*own, "images", stem, f"images/{stem}", "", beside)

@@ -91,7 +91,7 @@ def _what_is_there(names: Sequence[str]) -> str:
 
 
 def _find(format_: Format, names: Sequence[str], labels: tuple[str, ...]) -> Layout | None:
-    find = {"coco": _coco, "voc": _voc, "yolo": _yolo, "folders": _folders}[format_]
+    find = {"coco": coco_documents, "voc": _voc, "yolo": _yolo, "folders": _folders}[format_]
     found = find(names)
     if found is None:
         return None
@@ -103,20 +103,29 @@ def _ordered(splits: Mapping[str, Entries]) -> list[str]:
     return [*(s for s in SPLITS if s in splits), *sorted(s for s in splits if s not in SPLITS)]
 
 
-def _coco(names: Sequence[str]) -> tuple[dict[str, Entries], Entries] | None:
-    if DOCUMENT in names:
-        return {}, (DOCUMENT,)
+def coco_documents(
+    names: Sequence[str], *, whole: Sequence[str] = (DOCUMENT, ROBOFLOW_DOCUMENT), prefix: str = "instances_"
+) -> tuple[dict[str, Entries], Entries] | None:
+    """COCO's documents by split, and of everything; None where there are none.
+
+    Args:
+        names: of a dataset's files.
+        whole: what a document is called that stands for all, or for the split whose folder it lies in.
+        prefix: of those in `annotations/`, before the name of the split.
+    """
+    if whole[0] in names:
+        return {}, (whole[0],)
     splits: dict[str, Entries] = {}
     for name in names:
         parts = name.split("/")
-        if len(parts) == 2 and parts[0] in ALIASES and parts[1] in (DOCUMENT, ROBOFLOW_DOCUMENT):
+        if len(parts) == 2 and parts[0] in ALIASES and parts[1] in whole:
             splits[ALIASES[parts[0]]] = (name,)
     inside = [n for n in names if PurePosixPath(n).parent.name == "annotations" and n.count("/") == 1]
     for name in inside:
         stem = PurePosixPath(name).stem
-        bare = _YEAR.sub("", stem.removeprefix("instances_"))
-        if name.endswith(".json") and (stem.startswith("instances_") or bare in ALIASES):
-            splits[ALIASES.get(bare, stem.removeprefix("instances_"))] = (name,)
+        bare = _YEAR.sub("", stem.removeprefix(prefix))
+        if name.endswith(".json") and (stem.startswith(prefix) or bare in ALIASES):
+            splits[ALIASES.get(bare, stem.removeprefix(prefix))] = (name,)
     return (splits, ()) if splits else None
 
 

@@ -1,17 +1,17 @@
-"""Finding images and their masks by the names of files: mask folders, Pascal VOC's, COCO's instances."""
+"""Finding images and their masks by the names of files: mask folders, Pascal VOC's, COCO's documents."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from cvcore.datasets.coco import parse_document
-from cvcore.datasets.coco_shapes import coco_masks
+from cvcore.datasets.coco_shapes import coco_masks, panoptic_masks
 from cvcore.datasets.description import Description
 from cvcore.datasets.files import Files, is_image
-from cvcore.datasets.layout import DOCUMENT
+from cvcore.datasets.layout import coco_documents
 from cvcore.datasets.mask_files import BINARY, IGNORED, present_values, read_mask
 from cvcore.datasets.masks import MaskDataset, MaskRecord
 from cvcore.datasets.problems import ProblemLog
@@ -23,10 +23,17 @@ FOLDERS = (("images", "masks"), ("image", "mask"), ("image", "label"), ("images"
 VOC_IMAGES, VOC_MASKS, VOC_SETS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 _LAYOUTS = (
     "images/ with masks/ (an image and a mask of the same name; also images/train/ with masks/train/), "
-    "JPEGImages/ with SegmentationClass/, or annotations.json of COCO's instances with images/"
+    "JPEGImages/ with SegmentationClass/, or images/ with annotations.json of COCO's instances, or with "
+    "panoptic.json and panoptic/"
 )
 
-MaskFormat = Literal["masks", "voc", "coco"]
+MaskFormat = Literal["masks", "voc", "coco", "panoptic"]
+EVERYTHING = "all"
+PANOPTIC_DOCUMENT, PANOPTIC_PREFIX = "panoptic.json", "panoptic_"
+_DOCUMENTS: Mapping[MaskFormat, Mapping[str, Any]] = {
+    "coco": {},
+    "panoptic": {"whole": (PANOPTIC_DOCUMENT,), "prefix": PANOPTIC_PREFIX},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class MaskLayout:
     Attributes:
         format: what holds them.
         splits: names of images by split; empty where there are none. Of COCO: its documents.
-        masks: the mask of each image; empty for COCO.
+        masks: the mask of each image; empty for COCO, whose documents say it.
     """
 
     format: MaskFormat
@@ -57,9 +64,9 @@ def find_masks(files: Files, description: Description) -> MaskLayout:
         found = _pairs(files.names, images, masks)
         if found:
             return MaskLayout("masks", _folder_splits(files, found, description), found)
-    documents = _documents(files.names)
-    if documents:
-        return MaskLayout("coco", documents, {})
+    documents = _documents(files)
+    if documents is not None:
+        return documents
     raise SpecError(f"the folder holds no masks: it needs {_LAYOUTS}")
 
 
@@ -73,12 +80,15 @@ def read_masks(
     """
     if split is not None and split not in layout.splits:
         raise SpecError(f"there is no split {split!r}: there are {', '.join(layout.splits) or 'none'}")
-    if layout.format == "coco":
+    if layout.format in _DOCUMENTS:
+        read = coco_masks if layout.format == "coco" else panoptic_masks
         names = [n for key, each in layout.splits.items() if split in (None, key) for n in each]
-        parts = [coco_masks(parse_document(files.read(name), name), name, files, log) for name in names]
+        parts = [read(parse_document(files.read(name), name), name, files, log) for name in names]
         labels = parts[0][1]
         if any(other != labels for _, other in parts):
             raise SpecError(f"{', '.join(names)} have other categories than each other")
+        if len(labels) > IGNORED:
+            raise SpecError(f"{', '.join(names)}: a mask holds {IGNORED} classes, not {len(labels)}")
         images = tuple(record for records, _ in parts for record in records)
         return MaskDataset(images, labels, tuple(range(len(labels))))
     labels, values = _classes(files, layout, description)
@@ -148,22 +158,14 @@ def _named(files: Files, masks: Mapping[str, str], entry: str, split: str) -> li
     return [line if line in masks else by_stem.get(PurePosixPath(line).stem, line) for line in wanted]
 
 
-def _documents(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """COCO's documents by split; one alone is no split."""
-    found = {}
-    for name in names:
-        path = PurePosixPath(name)
-        words = [*path.parts[:-1], *path.stem.removeprefix("instances_").rstrip("0123456789").split("_")]
-        split = next((ALIASES[word] for word in words if word in ALIASES), None)
-        if (
-            split is not None
-            and path.suffix == ".json"
-            and path.parent.name in ("annotations", split, *ALIASES)
-        ):
-            found[split] = (name,)
-    if not found and DOCUMENT in names:
-        return {"all": (DOCUMENT,)}
-    return {split: found[split] for split in ("train", "val", "test") if split in found}
+def _documents(files: Files) -> MaskLayout | None:
+    """COCO's documents by split; one of everything is the split `all`. Instances come before panoptic."""
+    for kind, options in _DOCUMENTS.items():
+        found = coco_documents(files.names, **options)
+        if found is not None:
+            splits, whole = found
+            return MaskLayout(kind, splits or {EVERYTHING: whole}, {})
+    return None
 
 
 def _classes(

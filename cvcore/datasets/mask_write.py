@@ -12,12 +12,23 @@ import numpy as np
 import yaml
 
 from cvcore.datasets.coco_shapes import BACKGROUND
+from cvcore.datasets.layout import DOCUMENT
 from cvcore.datasets.mask_files import IGNORED, Mask
-from cvcore.datasets.mask_layout import FOLDERS, VOC_IMAGES, VOC_MASKS, VOC_SETS, MaskFormat
+from cvcore.datasets.mask_layout import (
+    FOLDERS,
+    PANOPTIC_DOCUMENT,
+    PANOPTIC_PREFIX,
+    VOC_IMAGES,
+    VOC_MASKS,
+    VOC_SETS,
+    MaskFormat,
+)
 from cvcore.datasets.write import plain_names, refuse_other_splits
 from cvcore.ops.masks import encode_rle, mask_area, mask_box
 
 MASK_TARGETS: tuple[MaskFormat, ...] = get_args(MaskFormat)
+DOCUMENTED: tuple[MaskFormat, ...] = ("coco", "panoptic")
+"""Formats whose documents list the images of a split, and what is in each."""
 _CROWD = 1  # COCO's document has a category for everything; what is not judged is a crowd of the first one
 
 
@@ -28,7 +39,7 @@ class MaskPlaces:
     Attributes:
         to: the format.
         images: by split and record's name, the image's.
-        masks: likewise its mask's; none in COCO's documents.
+        masks: likewise its mask's; none of COCO's instances, which are in the documents.
         num_renamed: images whose file is called otherwise now.
     """
 
@@ -56,20 +67,30 @@ def place_masks(splits: Mapping[str, Sequence[str]], to: MaskFormat) -> MaskPlac
         inner = f"{split}/" if split and to == "masks" else ""
         for name in names:
             images[split, name] = f"{of_images}/{inner}{plain[name]}"
-            if to != "coco":
-                masks[split, name] = f"{of_masks}/{inner}{PurePosixPath(plain[name]).with_suffix('.png')}"
+            png = PurePosixPath(plain[name]).with_suffix(".png")
+            if to == "panoptic":
+                masks[split, name] = str(PurePosixPath(document_name(split, to)).with_suffix("") / png)
+            elif to != "coco":
+                masks[split, name] = f"{of_masks}/{inner}{png}"
     renamed = sum(PurePosixPath(old).name != PurePosixPath(new).name for old, new in plain.items())
     return MaskPlaces(to, images, masks, renamed)
 
 
+def document_name(split: str, to: MaskFormat) -> str:
+    """Of COCO's formats, the document of a split, or of everything."""
+    if to == "panoptic":
+        return f"annotations/{PANOPTIC_PREFIX}{split}.json" if split else PANOPTIC_DOCUMENT
+    return f"annotations/instances_{split}.json" if split else DOCUMENT
+
+
 def describing_files(places: MaskPlaces, labels: Sequence[str]) -> dict[str, bytes]:
-    """What says the classes, and VOC's splits; of COCO that is its documents.
+    """What says the classes, and VOC's splits; of COCO that are its documents.
 
     Args:
         places: of the files that are there in the end.
         labels: names of the classes.
     """
-    if places.to == "coco":
+    if places.to in DOCUMENTED:
         return {}
     files = {"dataset.yaml": yaml.safe_dump({"names": list(labels)}, allow_unicode=True).encode()}
     if places.to == "voc":

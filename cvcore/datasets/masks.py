@@ -15,6 +15,7 @@ from cvcore.datasets.mask_files import (
     present_values,
     read_mask,
 )
+from cvcore.datasets.panoptic import class_map, read_segment_ids
 from cvcore.datasets.problems import ProblemLog, Problems
 from cvcore.errors import ImageError
 
@@ -36,11 +37,13 @@ class MaskRecord:
         name: of the image, inside the dataset's folder.
         mask: likewise of its mask; empty where `shapes` are drawn instead.
         shapes: of an image of COCO's.
+        segments: of COCO panoptic, the class of each segment whose id is a colour of the mask.
     """
 
     name: str
     mask: str = ""
     shapes: tuple[Shape, ...] = ()
+    segments: Mapping[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,14 @@ class MaskLoader:
 
     def _read(self, record: MaskRecord) -> Mask | None:
         try:
-            values = read_mask(self._files.read(record.mask), name=record.mask)
+            body = self._files.read(record.mask)
+            if record.segments is None:
+                found, strange = class_ids(read_mask(body, name=record.mask), self._values)
+            else:
+                found, strange = class_map(read_segment_ids(body, name=record.mask), record.segments)
         except ImageError as error:
             self._log.add("mask_unreadable", str(error))
             return None
-        found, strange = class_ids(values, self._values)
         if strange:
             self._log.add("mask_class_unknown", f"{record.mask}: {strange[:5]}")
         return found

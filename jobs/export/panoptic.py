@@ -1,13 +1,10 @@
 """COCO panoptic of a segmenter's run: `panoptic.json`, and a PNG an image in `panoptic/`.
 
-A class that is in an image is one segment of it, of a category that is no thing. Pixels have the segment's id
-as a colour, R + 256 G + 256² B; the id of class k is Pascal VOC's colour k + 1, which can be looked at, and 0
-is what is no class. https://cocodataset.org/#format-data
+A class that is in an image is one segment of it, see `cvcore.datasets.panoptic`.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections import Counter
@@ -15,11 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
-from cvcore.datasets.mask_files import read_mask, voc_palette
+from cvcore.datasets.mask_files import read_mask
+from cvcore.datasets.panoptic import encode_segments, panoptic_categories, segments_of
 from cvcore.errors import ImageError, SpecError
 from jobs.export.facts import ALL, read_facts
 from jobs.export.options import Options
@@ -32,8 +26,6 @@ from jobs.storage import Access, StorageError, open_store, resolve_location
 
 PANOPTIC = "coco-panoptic"
 DOCUMENT, FOLDER = "panoptic.json", "panoptic"
-
-Map = npt.NDArray[np.uint8]
 
 
 def export_panoptic(run: str, *, out: str, access: Access, options: Options) -> Exported:
@@ -121,7 +113,7 @@ class PanopticWriter:
         name = f"{row.name}.png"
         path = self._folder / FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_png(classes, num_classes=len(self._facts.labels)))
+        path.write_bytes(encode_segments(classes, num_classes=len(self._facts.labels)))
         annotation = {"image_id": row.ordinal, "file_name": name, "segments_info": segments}
         height, width = classes.shape
         image: dict[str, Any] = {"id": row.ordinal, "file_name": row.name, "width": width, "height": height}
@@ -138,36 +130,6 @@ class PanopticWriter:
         with self._aside.open(encoding="utf-8") as images:
             shutil.copyfileobj(images, self._document)
         self._aside.unlink()
-        categories = [
-            {"id": k + 1, "name": label, "isthing": 0, "color": voc_palette()[k + 1].tolist()}
-            for k, label in enumerate(self._facts.labels)
-        ]
-        self._document.write(f'],\n"categories": {json.dumps(categories)}}}\n')
+        categories = json.dumps(panoptic_categories(self._facts.labels))
+        self._document.write(f'],\n"categories": {categories}}}\n')
         self._document.close()
-
-
-def segments_of(classes: Map, *, num_classes: int) -> list[dict[str, Any]]:
-    """COCO's `segments_info` of a map, (H, W) class ids: a segment a class that is there; others are void."""
-    found = []
-    for label_id in np.unique(classes[classes < num_classes]).tolist():
-        rows, columns = np.nonzero(classes == label_id)
-        left, top = int(columns.min()), int(rows.min())
-        red, green, blue = voc_palette()[label_id + 1].tolist()
-        found.append(
-            {
-                "id": red + 256 * green + 256**2 * blue,
-                "category_id": label_id + 1,
-                "area": len(rows),
-                "bbox": [left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top],
-                "iscrowd": 0,
-            }
-        )
-    return found
-
-
-def _png(classes: Map, *, num_classes: int) -> bytes:
-    colours = np.zeros((256, 3), np.uint8)
-    colours[:num_classes] = voc_palette()[1 : num_classes + 1]
-    body = io.BytesIO()
-    Image.fromarray(colours[classes]).save(body, "PNG")
-    return body.getvalue()

@@ -192,6 +192,74 @@ def test_coco_instances_become_classes() -> None:
     assert log.problems().count("mask_without_objects") == 1
 
 
+def panoptic(ids: list[int], **changes: Any) -> dict[str, bytes]:
+    """COCO's own layout, with 4 x 6 pixels of segments, row by row."""
+    pixels = np.resize(np.array(ids), (4, 6))
+    colours = np.stack([pixels % 256, pixels // 256 % 256, pixels // 256**2], axis=-1).astype(np.uint8)
+    segments = [
+        {"id": 70_000, "category_id": 9, "iscrowd": 0},
+        {"id": 300, "category_id": 4, "iscrowd": 0},
+        {"id": 5, "category_id": 9, "iscrowd": 0},
+        {"id": 6, "category_id": 4, "iscrowd": 1},
+    ]
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+        "annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": segments}],
+        "categories": [{"id": 9, "name": "sky", "isthing": 0}, {"id": 4, "name": "car", "isthing": 1}],
+        **changes,
+    }
+    body = io.BytesIO()
+    Image.fromarray(colours).save(body, "PNG")
+    return {
+        "annotations/panoptic_val2017.json": json.dumps(document).encode(),
+        "annotations/panoptic_val2017/a.png": body.getvalue(),
+        "val2017/a.jpg": picture(6, 4, image_format="JPEG"),
+        "val2017/b.jpg": picture(6, 4, image_format="JPEG"),
+    }
+
+
+def test_panoptic_segments_become_classes() -> None:
+    found, log, loader = read(panoptic([70_000, 300, 5, 6, 0, 77]), "val")
+    assert found.labels == ("car", "sky")
+    assert [record.name for record in found.images] == ["val2017/a.jpg"]
+    loaded = loader.load(found.images[0], height=4, width=6)
+    assert loaded is not None
+    assert loaded[2].tolist() == [1, 0, 1, IGNORED, IGNORED, IGNORED]
+    problems = log.problems()
+    assert problems.count("mask_class_unknown") == 1  # 77 is in no list; 0 is none, and 6 a crowd
+    assert problems.count("mask_missing") == 1
+
+
+def test_panoptic_pngs_that_are_none() -> None:
+    content = panoptic([5])
+    content["annotations/panoptic_val2017/a.png"] = png(mask(1, 2))
+    found, log, loader = read(content, "val")
+    assert loader.load(found.images[0], height=4, width=6) is None
+    assert "segments are colours of an RGB PNG" in log.problems().found[-1].examples[0]
+    with pytest.raises(SpecError, match="must differ"):
+        read(panoptic([5], categories=[{"id": 9, "name": "sky"}, {"id": 9, "name": "car"}]), "val")
+
+
+def test_more_classes_than_a_pixel_can_say() -> None:
+    many = [{"id": k, "name": f"class {k}"} for k in range(300)]
+    for content, split in ((panoptic([5], categories=many), "val"), (coco(categories=many), None)):
+        with pytest.raises(SpecError, match="a mask holds 255 classes, not 30"):
+            read(content, *([split] if split else []))
+
+
+def test_of_cocos_documents_only_instances_are_read() -> None:
+    """Captions, key points and panoptic lie in the same folder."""
+    content = coco()
+    body = content.pop("annotations.json")
+    others = dict.fromkeys(("captions", "person_keypoints", "stuff"), b'{"images": 5}')
+    content |= {f"annotations/{name}_train2017.json": text for name, text in others.items()}
+    content["annotations/instances_train2017.json"] = body
+    content |= {name.replace("val2017", "train2017"): text for name, text in panoptic([5]).items()}
+    found, _, _ = read(content, "train")
+    assert found.labels == ("background", "bolt", "nut")
+    assert [record.name for record in found.images] == ["images/a.png", "images/b.png"]
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [

@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 
 from cvcore.datasets.mask_files import encode_mask
+from cvcore.datasets.panoptic import segments_of
 from cvcore.errors import SpecError
 from jobs.export.export import export_run
 from jobs.export.options import Options
 from jobs.export.outcome import Exported
-from jobs.export.panoptic import segments_of
 from jobs.export.rows import Choice
+from jobs.masks import open_masks
 from jobs.schemas import segment_schema
 from jobs.sink import encode_part, part_metadata
 from jobs.storage import Access
@@ -128,6 +129,22 @@ def test_datumaro_reads_it(tmp_path: Path, maps: Maps) -> None:
     assert set(found) == set(maps)
     for name, classes in maps.items():
         np.testing.assert_array_equal(found[name], classes)
+
+
+def test_with_its_images_it_is_a_dataset_to_learn_from(tmp_path: Path, maps: Maps) -> None:
+    export(write_maps(tmp_path, maps))
+    for name, classes in maps.items():
+        image = tmp_path / "out" / "images" / name
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", classes.shape[::-1]).save(image)
+    source = open_masks(str(tmp_path / "out"))
+    dataset = source.read()
+    loader = source.loader(dataset)
+    assert dataset.labels == LABELS
+    assert [record.name for record in dataset.images] == [f"images/{name}" for name in maps]
+    for record, classes in zip(dataset.images, maps.values(), strict=True):
+        height, width = classes.shape
+        np.testing.assert_array_equal(loader.load(record, height=height, width=width), classes)
 
 
 def test_a_map_without_any_class_has_no_segments() -> None:
