@@ -92,7 +92,8 @@ def stats(
 def convert(
     path: Place,
     to: Annotated[
-        str, typer.Option(help="coco, voc or yolo; with --masks: masks (folders of them), voc or coco.")
+        str,
+        typer.Option(help="coco, voc or yolo; with --masks: masks (folders of them), voc, coco or panoptic."),
     ],
     out: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix/, new or empty.")],
     split: Split = None,
