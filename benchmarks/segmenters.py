@@ -8,7 +8,9 @@ measured, with the weights after the last epoch, so that nothing is chosen by th
 by the loop that `veedor train` runs in its worker, with the same views, loss, schedule and number of steps;
 so does the peer's network, whose decoder is as wide as makes its parameters about as many as our U-Net's.
 FCN starts from ImageNet's SqueezeNet, the others from random weights. Images a second are of the network and
-its map, one image at a time. Figures that the file has of other networks, trained as now, are kept.
+its map, one image at a time, which weights do not change: they are measured at the end, one network after the
+other, of all that the file has. Other figures of networks that are trained as now are kept; `--only` without
+a name trains none.
 
 The peer is kept apart: pip install --no-deps --target .venv/segment_peers
 -r benchmarks/peers/segment_peers.txt
@@ -175,12 +177,7 @@ def make_spec(recipe: dict[str, Any], data: Path) -> SegmenterTrainSpec:
 
 def measure(name: str, recipe: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train one and look at it."""
-    data, _, network = name.partition(" ")
-    spec = make_spec(recipe, folder / data)
-    train, held_out, model = prepare_segmenter(spec)
-    if network == PEER:
-        torch.manual_seed(spec.seed)
-        model = alike_peer(model, TASKS[data])
+    spec, train, held_out, model = prepare(name, recipe, folder)
     began, worked = time.perf_counter(), time.process_time()
     model = trained(model, spec, train, held_out, name)
     seconds, worked = time.perf_counter() - began, time.process_time() - worked
@@ -192,8 +189,20 @@ def measure(name: str, recipe: dict[str, Any], folder: Path) -> dict[str, Any]:
         "num_parameters": sum(p.numel() for p in model.parameters()),
         "training_s": seconds,
         "training_cpu_s": worked,
-        "images_per_s": _images_per_s(model, held_out),
     }
+
+
+def prepare(
+    name: str, recipe: dict[str, Any], folder: Path
+) -> tuple[SegmenterTrainSpec, MaskSamples, MaskSamples, Segmenter]:
+    """How one is trained, on what, and with its first weights."""
+    data, _, network = name.partition(" ")
+    spec = make_spec(recipe, folder / data)
+    train, held_out, model = prepare_segmenter(spec)
+    if network == PEER:
+        torch.manual_seed(spec.seed)
+        model = alike_peer(model, TASKS[data])
+    return spec, train, held_out, model
 
 
 def trained(
@@ -226,9 +235,10 @@ def alike_peer(ours: Segmenter, task: Task) -> PeerUNet:
     return best
 
 
-def _images_per_s(model: Segmenter, samples: MaskSamples) -> float:
+def images_per_s(model: Segmenter, samples: MaskSamples) -> float:
+    """Of a model in evaluation mode, one image at a time."""
     rates = []
-    for sample in samples.samples[:1] + samples.samples:
+    for sample in [samples.samples[0], *samples.samples]:
         canvas = torch.from_numpy(sample.canvas)[None]
         began = time.perf_counter()
         model.predict(canvas, [sample.fit])
@@ -283,7 +293,7 @@ def main() -> None:
     parser = argument_parser("segmenters", __doc__)
     networks = [*RECIPES, PEER]
     parser.add_argument("--data", nargs="+", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--only", nargs="+", choices=networks, default=networks)
+    parser.add_argument("--only", nargs="*", choices=networks, default=networks)
     parser.add_argument("--epochs", type=int, help="for a quick look: fewer of them")
     asked = parser.parse_args()
     torch.set_num_threads(THREADS)
@@ -295,6 +305,9 @@ def main() -> None:
             lay_out(TASKS[data], held_out, Path(folder) / data)
             for name in (f"{data} {network}" for network in asked.only):
                 found[name] = measure(name, planned[name], Path(folder))
+            for name in (name for name in found if name.startswith(f"{data} ")):
+                _, _, held_out_samples, model = prepare(name, planned[name], Path(folder))
+                found[name]["images_per_s"] = images_per_s(model.eval(), held_out_samples)
     found = {name: found[name] for name in planned if name in found}
     report("segmenters", claims_of(found), found, asked.json)
 
