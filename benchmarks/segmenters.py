@@ -53,6 +53,8 @@ PEERS = Path(os.environ.get("VEEDOR_SEGMENT_PEERS", Path(sys.prefix) / "segment_
 LISTS = Path(__file__).parent / "lists"
 IMAGENET = "weights/squeezenet1_1-imagenet/squeezenet1_1.safetensors"
 THREADS = 2
+CROP_PX = 256
+"""Of DeconvNet, where the canvas is no smaller."""
 LOSS = "cross_entropy+dice"
 VIEWS: tuple[Augmentation, ...] = ("flip", "turn", "jitter", "colour")
 PEER = "smp_unet"
@@ -70,7 +72,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "fcn8s": {"model": "fcn8s", **SQUEEZENET},
     "fcn16s": {"model": "fcn16s", **SQUEEZENET},
     "fcn32s": {"model": "fcn32s", **SQUEEZENET},
-    "deconvnet": {"model": "deconvnet", "width": 0.125, "depth": 4, "options": {"crop_size": 256}},
+    "deconvnet": {"model": "deconvnet", "width": 0.125, "depth": 4},
 }
 
 
@@ -111,7 +113,7 @@ class Task:
 
 TASKS = {
     "membrane": Task(membranes, ("membrane", "cell"), 0, size_px=512, epochs=40, batch_size=2),
-    "tile": Task(defects, ("sound", "defect"), 1, size_px=256, epochs=10, batch_size=8),
+    "tile": Task(defects, ("sound", "defect"), 1, size_px=128, epochs=20, batch_size=4),
 }
 
 
@@ -166,6 +168,8 @@ def recipes(*, epochs: int | None = None) -> dict[str, dict[str, Any]]:
             "warmup_steps": 50,
         }
         found |= {f"{data} {name}": common | recipe for name, recipe in RECIPES.items()}
+        crop = {"crop_size": min(CROP_PX, task.size_px)}
+        found[f"{data} deconvnet"] = found[f"{data} deconvnet"] | {"options": crop}
         found[f"{data} {PEER}"] = found[f"{data} unet"]
     return found
 
