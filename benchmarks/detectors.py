@@ -192,7 +192,8 @@ def main() -> None:
             (
                 f"{each['metrics']['ap50']:.3f}, {each['training_s'] / 60:.1f} min "
                 f"({each['training_cpu_s'] / 60:.1f} min), "
-                f"{each['speed']['best']['images_per_s']:.1f} images/s, {each.get('job_images_per_s', 0):.1f}"
+                f"{each['speed']['best']['images_per_s']:.1f} images/s, "
+                + (f"{each['job_images_per_s']:.1f}" if "job_images_per_s" in each else "-")
             ),
             each["metrics"]["ap50"] >= LEAST,
         )
