@@ -72,7 +72,7 @@ def evaluate_maps_of(
     loader, scores = source.loader(dataset), SegmentationScores(len(labels))
     wanted = {PurePosixPath(image.name).parts: image for image in dataset.images}
     lengths = sorted({len(parts) for parts in wanted}, reverse=True)
-    seen = failed = 0
+    seen = failed = unusable = 0
     for row in iter_rows(folder, access, column="map"):
         parts = PurePosixPath(row["uri"]).parts
         image = next((wanted[parts[-n:]] for n in lengths if parts[-n:] in wanted), None)
@@ -82,12 +82,19 @@ def evaluate_maps_of(
             failed += 1
             continue
         mask = loader.load(image, height=row["height"], width=row["width"])
-        if mask is not None:
+        if mask is None:
+            unusable += 1
+        else:
             found = read_mask(row["map"], name=row["uri"])
             counts = scores.add(mask, found)
             if worst is not None:
                 worst.add(image.name, mask, found, counts)
             seen += 1
+    if not seen and unusable:
+        raise SpecError(
+            f"none of {unusable:,} masks of {truth} whose images are in the run can be used: veedor dataset "
+            "check --masks says why"
+        )
     if not seen:
         raise SpecError(f"no image of {truth} is in the run {run}: file names are compared from their end")
     missing = len(dataset.images) - seen - failed

@@ -41,7 +41,7 @@ def read_mask(data: bytes, *, name: str) -> Mask:
             `too_large` for more than `MAX_PIXELS`.
     """
     try:
-        with _open(data) as image:
+        with open_mask(data) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(
                     "too_large", f"{name}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}"
@@ -57,8 +57,12 @@ def read_mask(data: bytes, *, name: str) -> Mask:
         raise ImageError("corrupt", f"{name} cannot be decoded: {error}") from error
 
 
-def _open(data: bytes) -> Image.Image:
-    """As `Image.open`, but that it knows no limit of its own."""
+def open_mask(data: bytes) -> Image.Image:
+    """A mask file, not decoded, as `Image.open` gives it, but that it knows no limit of its own.
+
+    Raises:
+        OSError: for what is no PNG, TIFF, BMP or GIF.
+    """
     for reader in _READERS:
         try:
             return reader(io.BytesIO(data))

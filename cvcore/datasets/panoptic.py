@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cvcore.datasets.mask_files import IGNORED, MAX_PIXELS, Mask, voc_palette
+from cvcore.datasets.mask_files import IGNORED, MAX_PIXELS, Mask, open_mask, voc_palette
 from cvcore.errors import ImageError
 
 ID_BYTES = 4
@@ -32,7 +32,7 @@ def read_segment_ids(data: bytes, *, name: str) -> SegmentIds:
             `too_large` for more pixels than fit into what a mask may take.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        with open_mask(data) as image:
             if image.width * image.height > MAX_PIXELS // ID_BYTES:
                 raise ImageError("too_large", f"{name}: {image.width}x{image.height} pixels")
             if image.mode not in ("RGB", "RGBA"):

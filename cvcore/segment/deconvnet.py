@@ -127,7 +127,7 @@ class DeconvNet(Segmenter):
         truth = [
             crop_mask(mask, own, side=self.network.side) for mask, own in zip(masks, regions, strict=True)
         ]
-        return segment_losses(self.network(crops), torch.cat(truth), self.loss_options)
+        return segment_losses(self.network(crops).float(), torch.cat(truth), self.loss_options)
 
     def load_backbone(self, state: Mapping[str, Tensor], *, name: str) -> None:
         """Start from torchvision's VGG16 (without batch norm).

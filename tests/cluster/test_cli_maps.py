@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,17 @@ def test_maps_are_measured_against_masks(done: Path) -> None:
     page = (done / "evaluation" / "report.html").read_text()
     assert "1 image failed in the run" in page
     assert page.count('class="map-card"') == 2
+
+
+def test_masks_that_cannot_be_used_are_not_called_missing(done: Path, tmp_path: Path) -> None:
+    shutil.copytree(done / "data", tmp_path / "data")
+    for mask in (tmp_path / "data" / "masks").rglob("*.png"):
+        mask.write_bytes(mask.read_bytes()[:-30])
+    (tmp_path / "data" / "dataset.yaml").write_text("names: [background, class 1]\n")
+    result = run("evaluate", done / "run", "--truth", tmp_path / "data", "--json")
+    assert result.exit_code == EXIT_USAGE
+    assert "none of 2 masks" in result.output
+    assert "veedor dataset check --masks" in result.output
 
 
 def test_maps_are_exported_as_coco_panoptic(done: Path) -> None:
