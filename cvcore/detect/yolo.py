@@ -97,6 +97,7 @@ def build_yolo(
     shape["width"] = width if width is not None else (_SMALL_WIDTH if small else 1.0)
     chosen = _chosen_anchors(version, anchors, size)
     kind: LossKind = loss or ("dense" if small else "paper")
+    _check_loss(kind)
     if kind == "dense" and not version.startswith("v3"):
         raise ValueError(f"{version} has the loss of its paper only, got loss {loss!r}")
     model = DarknetDetector.from_cfg(_cfg(version, shape, chosen, kind), labels=names)
@@ -149,6 +150,7 @@ def build_darknet(
     pairs = None if anchors is None else [(float(w), float(h)) for w, h in anchors]
     text = cfg if labels is None else retarget_cfg(cfg, num_classes=len(labels), anchors=pairs)
     model = DarknetDetector.from_cfg(text, labels=labels, height=input_size, width=input_size)
+    _check_loss(loss)
     model.loss_kind = loss
     model.config = {"cfg": text, "loss": loss, **({"input_size": input_size} if input_size else {})}
     return model
@@ -184,3 +186,8 @@ def _cfg(
             builders = {"v3": yolov3_cfg, "v3-tiny": yolov3_tiny_cfg, "v3-small": yolov3_small_cfg}
             # The dense loss needs centres that reach half a cell beyond their own.
             return builders[version](**shape, anchors=anchors, scale_xy=2.0 if kind == "dense" else 1.0)
+
+
+def _check_loss(loss: str) -> None:
+    if loss not in get_args(LossKind):
+        raise ValueError(f"loss must be one of {', '.join(get_args(LossKind))}, got {loss!r}")

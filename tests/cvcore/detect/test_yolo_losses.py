@@ -225,3 +225,8 @@ def test_a_loss_that_heads_do_not_have_is_refused() -> None:
     model.loss_kind = "dense"
     with pytest.raises(ModelError, match="no dense loss is known"):
         model.losses(torch.rand(1, 3, 96, 96), NOTHING)
+
+
+def test_a_misspelt_loss_is_refused() -> None:
+    with pytest.raises(ValueError, match="one of paper, dense, got 'dens'"):
+        build_yolo(("a",), version="v3", width=0.05, loss="dens")  # type: ignore[arg-type]
