@@ -23,7 +23,7 @@ class SegmentLossOptions:
 
     Attributes:
         loss: names of `LOSSES`, joined by "+": `cross_entropy`, `dice`, `focal+dice`.
-        class_weights: one a class, for `cross_entropy` and `focal`; none weighs all alike.
+        class_weights: one a class, for `cross_entropy`, `balanced` and `focal`; none weighs all alike.
         focal_gamma: how much less well classified pixels count (Lin et al. 2017, equation 4).
         border_weight, border_sigma_px: w0 and sigma of U-Net's borders (equation 2).
     """
@@ -86,6 +86,21 @@ def cross_entropy_loss(logits: Tensor, targets: Tensor, options: SegmentLossOpti
     return _weighted_mean(losses, _pixel_weights(targets, options.class_weights))
 
 
+def balanced_loss(logits: Tensor, targets: Tensor, options: SegmentLossOptions) -> Tensor:
+    """Cross-entropy in which an image's classes have equal shares, or `class_weights`', however small.
+
+    The mean over the images that are judged. Pixels of a rare class teach most in the images where that is
+    smallest: over whole batches, as `cross_entropy` and `dice` are, large objects drown small ones.
+    """
+    weights = _pixel_weights(targets, options.class_weights)
+    classes = torch.where(targets == IGNORED, logits.shape[1], targets).flatten(1)
+    counts = F.one_hot(classes, logits.shape[1] + 1).sum(dim=1)
+    weights = weights / counts.gather(1, classes).view_as(weights).clamp(min=1)
+    shares = weights.sum(dim=(1, 2))
+    means = (_pixel_losses(logits, targets) * weights).sum(dim=(1, 2)) / shares.clamp(min=1e-6)
+    return means.sum() / (shares > 0).sum().clamp(min=1)
+
+
 def border_loss(logits: Tensor, targets: Tensor, options: SegmentLossOptions) -> Tensor:
     """Cross-entropy weighted by U-Net's map: rare classes, and gaps between objects, count more."""
     weights = border_weights(
@@ -120,6 +135,7 @@ def dice_loss(logits: Tensor, targets: Tensor, options: SegmentLossOptions) -> T
 LOSSES: Mapping[str, Callable[[Tensor, Tensor, SegmentLossOptions], Tensor]] = MappingProxyType(
     {
         "cross_entropy": cross_entropy_loss,
+        "balanced": balanced_loss,
         "dice": dice_loss,
         "focal": focal_loss,
         "border": border_loss,

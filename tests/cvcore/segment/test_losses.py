@@ -28,6 +28,36 @@ def test_cross_entropy_is_torchs(weights: tuple[float, ...]) -> None:
     torch.testing.assert_close(found, F.cross_entropy(logits, masks, weight=weight, ignore_index=IGNORED))
 
 
+@pytest.mark.parametrize("weights", [(), (1.0, 4.0, 0.5)], ids=["plain", "weighted"])
+def test_balanced_is_each_images_weighted_mean_of_its_classes(weights: tuple[float, ...]) -> None:
+    logits, masks = batch()
+    masks[1][masks[1] == 2] = 0  # a class that is not there has no share
+    means = []
+    for image, mask in zip(logits, masks, strict=True):
+        share = torch.tensor(weights or (1.0, 1.0, 1.0))
+        of_class = [
+            F.cross_entropy(image[None], torch.where(mask == c, mask, IGNORED)[None], ignore_index=IGNORED)
+            for c in range(3)
+        ]
+        present = [c for c in range(3) if (mask == c).any()]
+        means.append(sum(share[c] * of_class[c] for c in present) / sum(share[c] for c in present))
+    found = segment_losses(logits, masks, SegmentLossOptions("balanced", weights))["total"]
+    torch.testing.assert_close(found, torch.stack(means).mean())
+
+
+def test_a_speck_teaches_as_much_as_half_an_image_when_classes_are_balanced() -> None:
+    masks = torch.zeros(2, 32, 32, dtype=torch.int64)
+    masks[0, 3, 4], masks[1, 16:] = 1, 1
+    taught = {}
+    for name in ("balanced", "cross_entropy"):
+        logits = torch.zeros(2, 2, 32, 32, requires_grad=True)
+        segment_losses(logits, masks, SegmentLossOptions(name))["total"].backward()
+        assert logits.grad is not None
+        taught[name] = (logits.grad[:, 1] * (masks == 1)).sum(dim=(1, 2))
+    assert taught["balanced"][0].item() == pytest.approx(taught["balanced"][1].item())
+    assert taught["cross_entropy"][0].item() == pytest.approx(taught["cross_entropy"][1].item() / 512)
+
+
 def test_focal_loss_without_focus_is_cross_entropy_and_with_it_follows_its_formula() -> None:
     logits, masks = batch()
     plain = LOSSES["cross_entropy"](logits, masks, SegmentLossOptions())
