@@ -55,7 +55,6 @@ IMAGENET = "weights/squeezenet1_1-imagenet/squeezenet1_1.safetensors"
 THREADS = 2
 CROP_PX = 256
 """Of DeconvNet, where the canvas is no smaller."""
-LOSS = "cross_entropy+dice"
 VIEWS: tuple[Augmentation, ...] = ("flip", "turn", "jitter", "colour")
 PEER = "smp_unet"
 ALIKE = 0.15
@@ -101,6 +100,7 @@ class Task:
         labels: of the masks' dark pixels, and of their bright ones.
         foreground: of the two, the class that is asked for.
         size_px: of the canvas.
+        loss: `balanced` where defects are a speck in one image and half of another.
     """
 
     pairs: Callable[[], Iterator[Pair]]
@@ -109,20 +109,26 @@ class Task:
     size_px: int
     epochs: int
     batch_size: int
+    loss: str
 
 
 TASKS = {
-    "membrane": Task(membranes, ("membrane", "cell"), 0, size_px=512, epochs=40, batch_size=2),
-    "tile": Task(defects, ("sound", "defect"), 1, size_px=128, epochs=20, batch_size=4),
+    "membrane": Task(
+        membranes, ("membrane", "cell"), 0, size_px=512, epochs=40, batch_size=2, loss="cross_entropy+dice"
+    ),
+    "tile": Task(defects, ("sound", "defect"), 1, size_px=128, epochs=80, batch_size=4, loss="balanced+dice"),
 }
 
 
 class PeerUNet(Segmenter):
     """segmentation-models-pytorch's U-Net on ResNet-18 without its last stage, from random weights."""
 
-    def __init__(self, labels: tuple[str, ...], size_px: int, decoder: tuple[int, ...]) -> None:
-        options = SegmentLossOptions(LOSS)
-        super().__init__(labels, input_spec=InputSpec(size_px, size_px), loss_options=options)
+    def __init__(self, task: Task, decoder: tuple[int, ...]) -> None:
+        super().__init__(
+            task.labels,
+            input_spec=InputSpec(task.size_px, task.size_px),
+            loss_options=SegmentLossOptions(task.loss),
+        )
         sys.path.append(str(PEERS))
         smp: Any = importlib.import_module("segmentation_models_pytorch")
         self.network = smp.Unet(
@@ -131,7 +137,7 @@ class PeerUNet(Segmenter):
             encoder_weights=None,
             decoder_channels=decoder,
             in_channels=1,
-            classes=len(labels),
+            classes=len(task.labels),
         )
         self.network.encoder.layer4 = nn.Identity()  # built, and never run at this depth
 
@@ -164,7 +170,7 @@ def recipes(*, epochs: int | None = None) -> dict[str, dict[str, Any]]:
             "epochs": epochs or task.epochs,
             "batch_size": task.batch_size,
             "input_size": task.size_px,
-            "loss": LOSS,
+            "loss": task.loss,
             "warmup_steps": 50,
         }
         found |= {f"{data} {name}": common | recipe for name, recipe in RECIPES.items()}
@@ -232,7 +238,7 @@ def trained(
 def alike_peer(ours: Segmenter, task: Task) -> PeerUNet:
     """The peer whose decoder's width brings its parameters nearest to ours."""
     wanted = sum(p.numel() for p in ours.parameters())
-    peers = [PeerUNet(task.labels, task.size_px, (4 * k, 2 * k, k, k)) for k in range(8, 40, 4)]
+    peers = [PeerUNet(task, (4 * k, 2 * k, k, k)) for k in range(8, 40, 4)]
     best = min(peers, key=lambda peer: abs(sum(p.numel() for p in peer.parameters()) - wanted))
     found = sum(p.numel() for p in best.parameters())
     assert abs(found - wanted) < ALIKE * wanted, f"the peer has {found:,} parameters, ours {wanted:,}"
