@@ -86,7 +86,9 @@ class Telemetry:
         """Write one JSON line, if that is asked for."""
         if self.logs:
             line = {"time": round(time.time(), 3), "event": event, "job": self.job, "job_id": self.job_id}
-            print(json.dumps(line | facts), file=sys.stderr, flush=True)
+            # In one write: `print` makes two, between which another thread's line can come.
+            sys.stderr.write(json.dumps(line | facts) + "\n")
+            sys.stderr.flush()
 
     def _labels(self, **more: str) -> dict[str, str]:
         return {"job": self.job, "job_id": self.job_id[:12], **more}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 import urllib.request
@@ -117,6 +118,20 @@ def test_without_the_variable_nothing_is_logged(
     Telemetry.of("annotate", "b" * 64).log("unit", unit=2)
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["unit"] == 2
+
+
+def test_lines_of_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[str] = []
+
+    class Recorded(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    monkeypatch.setattr("sys.stderr", Recorded())
+    Telemetry("annotate", "a" * 64, logs=True).log("unit", unit=1)
+    (line,) = writes
+    assert line.endswith("}\n")
 
 
 @pytest.mark.usefixtures("ray_cluster")
