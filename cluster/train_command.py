@@ -85,8 +85,8 @@ def train(
     loss: Annotated[
         str | None,
         typer.Option(
-            help="Of YOLOv3: paper or dense; of segmenters: cross_entropy, dice, focal, border, or several, "
-            "as focal+dice.",
+            help="Of YOLOv3: paper or dense; of segmenters: cross_entropy, balanced, dice, focal, border, "
+            "or several, as balanced+dice.",
             rich_help_panel=VIEWS,
         ),
     ] = None,
