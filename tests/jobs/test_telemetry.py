@@ -120,7 +120,7 @@ def test_without_the_variable_nothing_is_logged(
     assert json.loads(line)["unit"] == 2
 
 
-def test_lines_of_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_is_one_write_that_no_other_threads_can_split(monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[str] = []
 
     class Recorded(io.StringIO):
