@@ -6,13 +6,14 @@ Importing this module imports no torch; building a model does.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cvcore.catalog import CATALOG, find_model, is_cfg, resolve
 from cvcore.catalog_entries import ModelEntry
-from cvcore.errors import ModelError, WeightsError
+from cvcore.errors import ModelError, WeightsError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -177,11 +178,27 @@ def build_entry(
     if not entry.num_labels and labels:
         raise ModelError(f"{name} names no classes: leave the labels out")
     arguments = (labels,) if entry.num_labels else ()
+    builder = resolve(entry.builder)
+    _check_options(builder, config, name=name)
     try:
-        model: nn.Module = resolve(entry.builder)(*arguments, **{**entry.config, **config})
+        model: nn.Module = builder(*arguments, **{**entry.config, **config})
     except (TypeError, ValueError) as error:
         raise ModelError(f"{name} cannot be built with the configuration {dict(config)}: {error}") from error
     return model
+
+
+def _check_options(builder: Callable[..., Any], config: Mapping[str, Any], *, name: str) -> None:
+    """Builders that pass options on leave unknown ones to those that they call."""
+    parameters = inspect.signature(builder).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return
+    allowed = [each.name for each in parameters if each.name != "labels"]
+    for option in config:
+        if option not in allowed:
+            raise ModelError(
+                f"{name} has no option {option!r}.{did_you_mean(option, allowed)} "
+                f"Its options: {', '.join(allowed) or 'none'}"
+            )
 
 
 def _published_digest(weights: bytes, entry: ModelEntry) -> str | None:

@@ -45,8 +45,10 @@ class SegmentLossOptions:
             raise ValueError(f"loss names one of its terms twice: {self.loss!r}")
         if self.focal_gamma < 0 or self.border_weight < 0 or not self.border_sigma_px > 0:
             raise ValueError("focal_gamma and border_weight must not be negative, border_sigma_px above 0")
-        if any(not weight >= 0 for weight in self.class_weights):
-            raise ValueError(f"class_weights must not be negative, got {self.class_weights}")
+        if not all(isinstance(weight, int | float) and weight >= 0 for weight in self.class_weights):
+            raise ValueError(
+                f"class_weights must be numbers that are not negative, as [1, 8], got {self.class_weights}"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:

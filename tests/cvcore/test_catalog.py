@@ -53,6 +53,18 @@ def test_weights_are_attributed_and_exist(name: str) -> None:
         assert len(model.labels) == entry.num_labels
 
 
+@by_name
+def test_a_misspelt_option_is_named(name: str) -> None:
+    with pytest.raises(ModelError, match="input_sise"), torch.device("meta"):
+        build_entry(CATALOG[name], None, {"input_sise": 64}, name=name)
+
+
+def test_a_misspelt_option_is_answered_with_those_that_there_are() -> None:
+    message = r"fcn8s has no option 'widht'\. Did you mean 'width'\? Its options: .*backbone"
+    with pytest.raises(ModelError, match=message):
+        build_entry(CATALOG["fcn8s"], None, {"widht": 64}, name="fcn8s")
+
+
 def test_importing_the_catalogue_is_light() -> None:
     code = "import sys, cvcore.catalog, cvcore.models; print({'torch', 'torchvision'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -200,8 +200,8 @@ def test_data_that_cannot_be_learned_from_are_refused_before_ray(
     ("changes", "message"),
     [
         ({"model": "alexnet", "input_size": 48}, "alexnet reads images of at least 63 px a side, got 48"),
-        ({"width": 0.5}, "cannot be built.*width"),
-        ({"options": {"depth": 3}}, "cannot be built.*depth"),
+        ({"width": 0.5}, "has no option 'width'.*Its options: "),
+        ({"options": {"depth": 3}}, "has no option 'depth'.*Its options: "),
     ],
     ids=["canvas", "no width", "no such option"],
 )

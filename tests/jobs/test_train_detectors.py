@@ -200,8 +200,8 @@ def test_torchvisions_own_file_needs_no_pin_and_another_one_does(
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("yolov3", {"options": {"depth": 3}}, "cannot be built.*depth"),
-        ("yolov3", {"backbone": "vgg16"}, "cannot be built.*backbone"),
+        ("yolov3", {"options": {"depth": 3}}, "has no option 'depth'.*Its options: "),
+        ("yolov3", {"backbone": "vgg16"}, "has no option 'backbone'.*Its options: "),
         ("yolov3", {"input_size": 100}, "multiple of 32"),
         ("ssd300", {"backbone": "resnet"}, "must be one of vgg16, squeezenet1_1"),
         ("ssd300", {"freeze": "trunk,norm,extras,offsets,logits"}, "leaves nothing of the Ssd to learn"),

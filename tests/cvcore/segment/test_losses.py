@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,6 +122,12 @@ def test_masks_of_another_size_are_refused() -> None:
 def test_wrong_losses(loss: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SegmentLossOptions(loss)
+
+
+@pytest.mark.parametrize("weights", [(1, -2), (1, math.nan), (1, "x")])
+def test_wrong_class_weights(weights: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError, match="numbers that are not negative"):
+        SegmentLossOptions(class_weights=weights)
 
 
 def test_border_weights_follow_the_equation() -> None:
